@@ -1,0 +1,259 @@
+"""Every setting of the appliance: its type, default, bounds and meaning, in one place.
+
+From these structs come validation, the commented sample file, the man page, `appliance config show`
+and the environment overrides `APPLIANCE_<SECTION>__<KEY>`. Reading a file is in `config_file.py`.
+"""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+MEBIBYTE = 1024 * 1024
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Seconds = Annotated[float, Meta(gt=0, le=86400 * 3650)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Bytes = Annotated[int, Meta(ge=1, le=1 << 50)]
+Ratio = Annotated[float, Meta(gt=0, lt=1)]
+
+
+class Http(_Section):
+    """The HTTP listener."""
+
+    host: Annotated[str, Meta(description="Address to listen on; 0.0.0.0 is every IPv4 address.")] = (
+        "0.0.0.0"
+    )
+    port: Annotated[Port, Meta(description="TCP port; 0 takes any free one.")] = 8080
+    host_names: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Host names clients may use besides IP addresses, localhost and this machine's"
+            " own name; an entry *.example.lan covers all below it; ['*'] switches the check off."
+        ),
+    ] = ()
+    threads: Annotated[
+        Count, Meta(description="Threads that wait for models to answer.")
+    ] = 8
+    control_threads: Annotated[
+        Count, Meta(description="Threads kept for health, metrics and administration.")
+    ] = 4
+    connections: Annotated[Count, Meta(description="Open connections, all clients together.")] = 256
+    connections_per_address: Annotated[
+        Count, Meta(description="Open connections from one address (loopback is exempt).")
+    ] = 64
+    header_seconds: Annotated[
+        Seconds, Meta(description="Time a client has to send its request headers.")
+    ] = 10.0
+    body_grace_seconds: Annotated[
+        Seconds, Meta(description="Time before the minimum body rate counts.")
+    ] = 10.0
+    body_bytes_per_second: Annotated[
+        Bytes, Meta(description="Slowest upload that is let go on after the grace time.")
+    ] = 1024
+    response_bytes_per_second: Annotated[
+        Bytes, Meta(description="Slowest reader of an answer that is let go on.")
+    ] = 1024
+    idle_seconds: Annotated[
+        Seconds, Meta(description="Time an idle keep-alive connection stays open.")
+    ] = 30.0
+    drain_seconds: Annotated[
+        Seconds, Meta(description="Time running requests get to finish when the service stops.")
+    ] = 25.0
+
+
+class State(_Section):
+    """Where the appliance keeps what it knows."""
+
+    dir: Annotated[
+        str, Meta(description="State directory: database, admin key, models, files, spool.")
+    ] = "state"
+    cache_dir: Annotated[
+        str, Meta(description="Compiled models; may be deleted at any time. Empty: <state>/cache.")
+    ] = ""
+    runtime_dir: Annotated[
+        str, Meta(description="Unix sockets. Empty: <state>/run, or a temporary directory.")
+    ] = ""
+    reserve_bytes: Annotated[
+        Bytes, Meta(description="Size of the reserve file that is given up when the disk is full.")
+    ] = 64 * MEBIBYTE
+    database_bytes: Annotated[
+        Bytes, Meta(description="Largest size of the database; old history goes first.")
+    ] = 10 * 1024 * MEBIBYTE
+
+
+class Access(_Section):
+    """Who may call."""
+
+    required: Annotated[
+        bool, Meta(description="Callers need an API key. Only loopback may be served without.")
+    ] = True
+    requests_per_second: Annotated[
+        float, Meta(gt=0, le=1_000_000, description="Sustained requests per key, each second.")
+    ] = 2000.0
+    burst: Annotated[Count, Meta(description="Requests a key may send at once.")] = 4000
+    anonymous_requests_per_second: Annotated[
+        float, Meta(gt=0, le=1_000_000, description="Sustained requests per address without a key.")
+    ] = 50.0
+    anonymous_burst: Annotated[
+        Count, Meta(description="Requests an address may send at once without a valid key.")
+    ] = 200
+
+
+class Limits(_Section):
+    """The largest things the appliance accepts."""
+
+    body_bytes: Annotated[Bytes, Meta(description="Largest body of any request.")] = 512 * MEBIBYTE
+    input_bytes: Annotated[Bytes, Meta(description="Largest input of one prediction.")] = (
+        32 * MEBIBYTE
+    )
+    json_bytes: Annotated[Bytes, Meta(description="Largest JSON body of administration.")] = MEBIBYTE
+    spool_bytes: Annotated[
+        Bytes, Meta(description="Bytes of request bodies held on disk at once, all clients together.")
+    ] = 2048 * MEBIBYTE
+    image_pixels: Annotated[Count, Meta(le=500_000_000, description="Most pixels of a picture.")] = (
+        25_000_000
+    )
+    image_formats: Annotated[
+        tuple[str, ...], Meta(description="Picture formats that are decoded, by Pillow's names.")
+    ] = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF", "TIFF")
+    waiting: Annotated[
+        Count, Meta(description="Prediction requests that may wait, all models together.")
+    ] = 64
+    waiting_seconds: Annotated[
+        Seconds, Meta(description="Longest wait for a model before 503.")
+    ] = 5.0
+    tensor_batch: Annotated[Count, Meta(description="Largest batch dimension of a tensor request.")] = (
+        1024
+    )
+
+
+class Models(_Section):
+    """Hosts: the child processes that run models."""
+
+    threads: Annotated[
+        int, Meta(ge=0, le=1024, description="Cores for inference; 0 takes all that are allowed.")
+    ] = 0
+    in_flight: Annotated[
+        int,
+        Meta(ge=0, le=1024, description="Requests inside one model at once; 0 is cores plus one."),
+    ] = 0
+    deadline_seconds: Annotated[
+        Seconds, Meta(description="Longest a model may take for one request before 504.")
+    ] = 10.0
+    deadline_misses: Annotated[
+        Count, Meta(description="Missed deadlines after which a host is replaced.")
+    ] = 2
+    start_seconds: Annotated[
+        Seconds, Meta(description="Longest a model may take to load and answer its samples.")
+    ] = 120.0
+    memory_bytes: Annotated[
+        Bytes, Meta(description="Address space of one host; more ends it.")
+    ] = 8 * 1024 * MEBIBYTE
+    canary_seconds: Annotated[
+        Seconds, Meta(description="Time between canary inferences of each active model.")
+    ] = 10.0
+    restart_backoff_seconds: Annotated[
+        Seconds, Meta(description="Longest pause before a host that keeps dying is started again.")
+    ] = 60.0
+    starter: Annotated[
+        bool, Meta(description="Install the models that ship with the appliance.")
+    ] = True
+
+
+class History(_Section):
+    """Recorded predictions."""
+
+    enabled: Annotated[bool, Meta(description="Record every prediction.")] = True
+    required: Annotated[
+        bool, Meta(description="Answer 507 instead of predicting when nothing can be recorded.")
+    ] = False
+    keep_days: Annotated[
+        Seconds, Meta(description="Days a prediction is kept.")
+    ] = 365.0
+    keep_rows: Annotated[
+        int, Meta(ge=1, le=1_000_000_000, description="Most predictions kept.")
+    ] = 20_000_000
+    queue_rows: Annotated[
+        Count, Meta(description="Rows that may wait for the writer; beyond, 'recorded' is false.")
+    ] = 10_000
+
+
+class Jobs(_Section):
+    """Work that is stored first and done later."""
+
+    keep_days: Annotated[Seconds, Meta(description="Days a finished job is kept.")] = 30.0
+
+
+class Streams(_Section):
+    """Sessions that devices feed over time."""
+
+    idle_seconds: Annotated[
+        Seconds, Meta(description="Time after which a stream without data ends.")
+    ] = 3600.0
+    most: Annotated[Count, Meta(description="Streams open at once.")] = 10_000
+
+
+class Metrics(_Section):
+    """Prometheus."""
+
+    public: Annotated[
+        tuple[str, ...],
+        Meta(description="Networks that may read /metrics without a key."),
+    ] = (
+        "127.0.0.0/8",
+        "::1/128",
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "fc00::/7",
+        "fe80::/10",
+    )
+
+
+class Log(_Section):
+    """What is written down about running."""
+
+    level: Annotated[
+        str, Meta(pattern="^(debug|info|warning|error)$", description="debug, info, warning or error.")
+    ] = "info"
+    file: Annotated[
+        str, Meta(description="Also write to this file, which logrotate may move away. Empty: none.")
+    ] = ""
+    requests: Annotated[bool, Meta(description="One line for every request.")] = True
+    lines_per_second: Annotated[
+        Count, Meta(description="Most request lines each second; the rest is counted, not written.")
+    ] = 200
+
+
+class Backup(_Section):
+    """Copies of the state."""
+
+    dir: Annotated[str, Meta(description="Where backups go. Empty: <state>/backups.")] = ""
+    daily: Annotated[Count, Meta(description="Daily backups kept.")] = 7
+    weekly: Annotated[Count, Meta(description="Weekly backups kept.")] = 4
+    monthly: Annotated[Count, Meta(description="Monthly backups kept.")] = 6
+    max_age_seconds: Annotated[
+        Seconds, Meta(description="Age of the newest backup after which health warns.")
+    ] = 26 * 3600.0
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All sections; `Config()` is a complete configuration."""
+
+    http: Http = Http()
+    state: State = State()
+    access: Access = Access()
+    limits: Limits = Limits()
+    models: Models = Models()
+    history: History = History()
+    jobs: Jobs = Jobs()
+    streams: Streams = Streams()
+    metrics: Metrics = Metrics()
+    log: Log = Log()
+    backup: Backup = Backup()

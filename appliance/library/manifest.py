@@ -1,0 +1,90 @@
+"""The manifest of a model version: everything the weights do not say about themselves."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from appliance.errors import ModelInvalid
+
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+
+
+class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One input tensor; `mean` and `scale` are per channel: (value - mean) / scale."""
+
+    tensor: str
+    layout: str = ""
+    color_order: Literal["RGB", "BGR", "GRAY"] = "RGB"
+    mean: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+    resize: Literal["stretch", "letterbox", "crop"] = "stretch"
+    pad_value: Annotated[int, Meta(ge=0, le=255)] = 114
+
+
+class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One output tensor, which is one head of the model."""
+
+    tensor: str
+    head: str = ""
+    labels: str = ""
+    activation: Literal["none", "softmax", "sigmoid"] = "none"
+    decoder: str = ""
+
+
+class Batching(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Whether several requests may share one inference."""
+
+    most: Annotated[int, Meta(ge=1, le=1024)] = 1
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`manifest.toml`, whole."""
+
+    manifest_version: Literal[1]
+    name: Name
+    version: Annotated[int, Meta(ge=1, le=1_000_000_000)]
+    task: str
+    title: str = ""
+    description: str = ""
+    license: str = ""
+    credit: str = ""
+    precision: Literal["f32", "f16", "bf16", "auto"] = "f32"
+    inputs: tuple[Input, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    batching: Batching = Batching()
+    settings: dict[str, Any] = {}
+
+    def heads(self) -> tuple[str, ...]:
+        """Return the name of each output's head: its own, or that of its tensor."""
+        return tuple(output.head or output.tensor for output in self.outputs)
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """Given a version's directory, return its manifest; raise ModelInvalid when there is none or it is wrong."""
+    path = directory / "manifest.toml"
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text("utf-8")), Manifest)
+    except FileNotFoundError:
+        raise ModelInvalid(f"{directory} has no manifest.toml.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as fault:
+        raise ModelInvalid(f"{path} is not a valid manifest: {fault}.") from None
+
+
+def read_labels(directory: Path, manifest: Manifest) -> dict[str, tuple[str, ...]]:
+    """Given a version's directory and manifest, return the labels of each head, in index order."""
+    labels: dict[str, tuple[str, ...]] = {}
+    for head, output in zip(manifest.heads(), manifest.outputs, strict=True):
+        if not output.labels:
+            labels[head] = ()
+            continue
+        path = directory / output.labels
+        if path.parent != directory:
+            raise ModelInvalid(f"The labels of head {head!r} must be a file beside the manifest.")
+        try:
+            labels[head] = tuple(path.read_text("utf-8").splitlines())
+        except (OSError, UnicodeDecodeError) as fault:
+            raise ModelInvalid(f"The labels of head {head!r} cannot be read: {fault}.") from None
+    return labels

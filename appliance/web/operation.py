@@ -1,0 +1,93 @@
+"""One operation of the HTTP surface: what it parses, who may call it and what it answers.
+
+The decorator `operation` makes a Falcon responder out of a method that takes parsed structs and
+returns one; `openapi.py` writes the document from the very same objects, so they cannot differ.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import falcon
+import msgspec
+
+from appliance.errors import Problem
+from appliance.web import parsing
+
+R = TypeVar("R")
+
+
+class Access(StrEnum):
+    """Who may call an operation; each of device, operator and admin includes the ones before."""
+
+    PUBLIC = "public"
+    METRICS = "metrics"  # networks in metrics.public, or any key
+    DEVICE = "device"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """The description of one responder.
+
+    `consumes` maps media types of a raw body to their schema; `produces` likewise for answers that
+    are not the JSON of `result`. `dialect` names the error shape where it is not RFC 9457.
+    """
+
+    summary: str
+    access: Access
+    query: type[msgspec.Struct] | None = None
+    body: type | None = None
+    body_required: bool = True
+    result: Any = None
+    status: int = 200
+    problems: tuple[type[Problem], ...] = ()
+    consumes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    produces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    tag: str = ""
+    dialect: str = ""
+    description: str = ""
+
+
+def operation(**described: Any) -> Callable[[Callable[..., Any]], Callable[..., None]]:
+    """Given the fields of an Operation, return a decorator for a responder method.
+
+    The method is called with `request, response`, the path's fields, and `query=` / `body=` when those are
+    described; a returned value other than None becomes the JSON answer. A query or body that does not fit raises
+    InvalidInput or MalformedRequest before the method runs.
+    """
+    description = Operation(**described)
+
+    def decorate(method: Callable[..., Any]) -> Callable[..., None]:
+        @functools.wraps(method)
+        def responder(
+            resource: Any, request: falcon.Request, response: falcon.Response, **path: Any
+        ) -> None:
+            if description.query is not None:
+                path["query"] = parsing.query(request, description.query)
+            else:
+                parsing.no_query(request)
+            if description.body is not None:
+                path["body"] = parsing.json_body(
+                    request, description.body, required=description.body_required
+                )
+            response.status = description.status
+            result = method(resource, request, response, **path)
+            if result is not None:
+                response.data = msgspec.json.encode(result)
+                response.content_type = "application/json"
+
+        responder.operation = description  # type: ignore[attr-defined]
+        return responder
+
+    return decorate
+
+
+def operation_of(resource: object, method: str, suffix: str | None) -> Operation | None:
+    """Given a resource, HTTP method and route suffix, return the operation that answers, if any."""
+    name = f"on_{method.lower()}" + (f"_{suffix}" if suffix else "")
+    return getattr(getattr(resource, name, None), "operation", None)

@@ -1,0 +1,103 @@
+"""Strict reading of query strings and JSON bodies: what is not understood is refused by name."""
+
+from typing import Any, TypeVar
+
+import falcon
+import msgspec
+
+from appliance.errors import (
+    FieldError,
+    InvalidInput,
+    MalformedRequest,
+    PayloadTooLarge,
+    UnsupportedMedia,
+)
+
+S = TypeVar("S", bound=msgspec.Struct)
+_MOST_JSON_BYTES = 1024 * 1024
+
+
+def query(request: falcon.Request, wanted: type[S]) -> S:
+    """Given a request, return its query string as `wanted`; raise InvalidInput naming the parameter.
+
+    Each parameter may be given once; a field that is a tuple takes comma-separated values.
+    """
+    values = _single_values(request)
+    known = {field.encode_name: field for field in msgspec.structs.fields(wanted)}
+    for name in values:
+        if name not in known:
+            raise InvalidInput(
+                f"There is no parameter {name!r}. Known are: {', '.join(known) or 'none'}.",
+                pointer=f"/query/{name}",
+            )
+    shaped: dict[str, Any] = {
+        name: value.split(",") if _is_tuple(known[name].type) else value
+        for name, value in values.items()
+    }
+    try:
+        return msgspec.convert(shaped, wanted, strict=False)
+    except msgspec.ValidationError as fault:
+        raise InvalidInput(f"The query is not valid: {fault}.", errors=_located(fault, "/query")) from None
+
+
+def no_query(request: falcon.Request) -> None:
+    """Given a request to an operation without parameters, raise InvalidInput when it has some.
+
+    Dialects whose clients add parameters of their own describe a query struct instead.
+    """
+    if request.query_string and not request.context.get("any_query"):
+        for name in request.params:
+            raise InvalidInput(
+                f"There is no parameter {name!r} here; this takes none.", pointer=f"/query/{name}"
+            )
+
+
+def json_body(request: falcon.Request, wanted: type[Any], *, required: bool = True) -> Any:
+    """Given a request, return its JSON body as `wanted`.
+
+    Raise UnsupportedMedia for another media type, PayloadTooLarge beyond 1 MiB, MalformedRequest for bytes that
+    are not JSON and InvalidInput, with a pointer, for JSON of another shape.
+    """
+    body = request.bounded_stream.read(_MOST_JSON_BYTES + 1)
+    if len(body) > _MOST_JSON_BYTES:
+        raise PayloadTooLarge(f"A JSON body may have {_MOST_JSON_BYTES} bytes here.")
+    if not body and not required:
+        return None
+    if (request.content_type or "").partition(";")[0].strip().lower() != "application/json":
+        raise UnsupportedMedia("This takes a JSON body: send Content-Type: application/json.")
+    return decode_json(body, wanted)
+
+
+def decode_json(body: bytes, wanted: Any) -> Any:
+    """Given JSON bytes, return them as `wanted`; raise MalformedRequest or InvalidInput."""
+    try:
+        body.decode("utf-8")
+        return msgspec.json.decode(body, type=wanted)
+    except msgspec.ValidationError as fault:
+        raise InvalidInput(f"The body is not valid: {fault}.", errors=_located(fault, "")) from None
+    except UnicodeDecodeError:
+        raise MalformedRequest("The body is not UTF-8 text.") from None
+    except (msgspec.DecodeError, RecursionError) as fault:
+        raise MalformedRequest(f"The body is not JSON: {fault}.") from None
+
+
+def _single_values(request: falcon.Request) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for name, value in request.params.items():
+        if isinstance(value, list):
+            raise MalformedRequest(f"The parameter {name!r} is given more than once.")
+        if "\x00" in value or "\ufffd" in value or "\x00" in name:
+            raise InvalidInput(f"The parameter {name!r} holds characters that are not text.")
+        values[name] = value
+    return values
+
+
+def _is_tuple(kind: Any) -> bool:
+    return "tuple[" in str(kind)
+
+
+def _located(fault: msgspec.ValidationError, base: str) -> tuple[FieldError, ...]:
+    """Return the place msgspec names at the end of its message as a JSON pointer."""
+    text, _, place = str(fault).partition(" - at `$")
+    pointer = place.rstrip("`").replace("[", "/").replace("]", "").replace(".", "/")
+    return (FieldError(detail=text, pointer=base + pointer),)
