@@ -56,3 +56,9 @@ def _exactly(connection: socket.socket, count: int) -> bytearray:
             raise FrameClosed("the other side closed the connection")
         filled += received
     return buffer
+
+
+def timeval(seconds: float) -> bytes:
+    """Given a duration, return it as the `struct timeval` that SO_RCVTIMEO and SO_SNDTIMEO take."""
+    whole = int(seconds)
+    return struct.pack("@ll", whole, int((seconds - whole) * 1_000_000))

@@ -93,7 +93,7 @@ class Task(Protocol):
     def join(self, results: Sequence[Any]) -> Any:
         """Return one result for the turns of a whole session."""
 
-    def summary(self, result: Any) -> tuple[str, float | None]:
+    def summary(self, result: Any) -> tuple[str | None, float | None]:
         """Return the label and confidence by which a recorded prediction is found again."""
 
 

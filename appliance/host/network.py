@@ -1,0 +1,203 @@
+"""The one place that touches OpenVINO: load a version, compile it, run it.
+
+Precision is f32 unless the manifest says otherwise: on CPUs with AVX512-BF16 or AMX the plugin
+computes in bf16 by default and answers change (DECISIONS.md, "f32 unless a check passed").
+"""
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from openvino.preprocess import ColorFormat, PrePostProcessor
+
+from appliance.errors import InvalidInput, ModelInvalid
+from appliance.library.manifest import Input, Manifest
+from appliance.library.versions import model_file
+
+Arrays = Mapping[str, "np.ndarray[Any, Any]"]
+
+#: Open Inference Protocol names of OpenVINO's element types.
+DATATYPES = {
+    "boolean": "BOOL",
+    "u8": "UINT8",
+    "u16": "UINT16",
+    "u32": "UINT32",
+    "u64": "UINT64",
+    "i8": "INT8",
+    "i16": "INT16",
+    "i32": "INT32",
+    "i64": "INT64",
+    "f16": "FP16",
+    "bf16": "BF16",
+    "f32": "FP32",
+    "f64": "FP64",
+    "string": "BYTES",
+}
+
+
+class Compiled:
+    """A compiled model with one inference request for each calling thread.
+
+    Threads: `infer` may be called from any number of threads at once.
+    """
+
+    def __init__(self, compiled: "ov.CompiledModel", tensors: tuple[str, ...]) -> None:
+        self._compiled = compiled
+        self._local = threading.local()
+        self._tensors = tensors
+        self.inputs = {port.get_any_name(): port for port in compiled.inputs}
+
+    def infer(self, arrays: Arrays) -> dict[str, "np.ndarray[Any, Any]"]:
+        """Given an array for each input tensor, return an array for each output tensor by name.
+
+        The arrays are valid until this thread's next call.
+        """
+        request = getattr(self._local, "request", None)
+        if request is None:
+            request = self._local.request = self._compiled.create_infer_request()
+        try:
+            results = request.infer(arrays, share_inputs=True, share_outputs=True)
+        except RuntimeError as fault:
+            raise InvalidInput(f"The model refused these tensors: {first_words(fault)}.") from None
+        return {name: results[position] for position, name in enumerate(self._tensors)}
+
+
+class Network:
+    """One version of a model: compiled for its task, and on demand once more for raw tensors.
+
+    Threads: any; the raw model is compiled once, under a lock.
+    """
+
+    def __init__(
+        self, directory: Path, manifest: Manifest, *, cache_directory: Path, threads: int
+    ) -> None:
+        self._manifest = manifest
+        self._threads = threads
+        self._core = ov.Core()
+        self._core.set_property({"CACHE_DIR": str(cache_directory)})
+        self._path = model_file(directory)
+        self._raw: Compiled | None = None
+        self._raw_lock = threading.Lock()
+        model = self._read()
+        self.raw_inputs = tuple(_description(port) for port in model.inputs)
+        self.raw_outputs = tuple(_description(port) for port in model.outputs)
+        self.output_names = tuple(port.get_any_name() for port in model.outputs)
+        self._check_names(model)
+        self.task = self._compile(_with_preprocessing(_single_batch(model), manifest))
+        self.input_shapes = {
+            name: [
+                size.get_length() if size.is_static else -1 for size in port.get_partial_shape()
+            ]
+            for name, port in self.task.inputs.items()
+        }
+
+    def raw(self) -> Compiled:
+        """Return the model as its file has it: original tensors and types, batch 1."""
+        with self._raw_lock:
+            if self._raw is None:
+                self._raw = self._compile(_single_batch(self._read()))
+            return self._raw
+
+    def warm_up(self) -> None:
+        """Run the task's model once on zeros, so that the first caller does not pay for lazy set-up."""
+        zeros = {}
+        for name, port in self.task.inputs.items():
+            shape = [
+                size.get_length() if size.is_static else 1 for size in port.get_partial_shape()
+            ]
+            zeros[name] = np.zeros(shape, port.get_element_type().to_dtype())
+        self.task.infer(zeros)
+
+    def _read(self) -> "ov.Model":
+        try:
+            return self._core.read_model(self._path)
+        except RuntimeError as fault:
+            raise ModelInvalid(f"OpenVINO cannot read this model: {first_words(fault)}.") from None
+
+    def _compile(self, model: "ov.Model") -> Compiled:
+        settings: dict[str, Any] = {
+            "NUM_STREAMS": str(self._threads),
+            "INFERENCE_NUM_THREADS": str(self._threads),
+        }
+        if self._manifest.precision != "auto":
+            settings["INFERENCE_PRECISION_HINT"] = self._manifest.precision
+        try:
+            return Compiled(self._core.compile_model(model, "CPU", settings), self.output_names)
+        except RuntimeError as fault:
+            raise ModelInvalid(
+                f"OpenVINO cannot compile this model: {first_words(fault)}."
+            ) from None
+
+    def _check_names(self, model: "ov.Model") -> None:
+        for kind, described, ports in (
+            ("input", self._manifest.inputs, model.inputs),
+            ("output", self._manifest.outputs, model.outputs),
+        ):
+            names = {name for port in ports for name in port.get_names()}
+            for tensor in (item.tensor for item in described):
+                if tensor not in names:
+                    raise ModelInvalid(
+                        f"The manifest names the {kind} {tensor!r}, but the model has {sorted(names)}."
+                    )
+
+
+def first_words(fault: BaseException) -> str:
+    """Given an OpenVINO error, return its last line, which holds the cause, without source paths."""
+    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
+    useful = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
+    return (useful or lines or [type(fault).__name__])[-1][:300].rstrip(".")
+
+
+def is_picture(described: Input) -> bool:
+    """Given an input of the manifest, return whether it takes pixels: its layout has height and width."""
+    return {"H", "W", "C"} <= set(described.layout)
+
+
+def _description(port: Any) -> dict[str, Any]:
+    shape = [size.get_length() if size.is_static else -1 for size in port.get_partial_shape()]
+    return {
+        "name": port.get_any_name(),
+        "datatype": DATATYPES.get(port.get_element_type().get_type_name(), "FP32"),
+        "shape": shape,
+    }
+
+
+def _single_batch(model: "ov.Model") -> "ov.Model":
+    """Fix a variable first dimension at 1: static shapes run markedly faster on the CPU plugin."""
+    shapes = {}
+    for port in model.inputs:
+        shape = port.get_partial_shape()
+        if shape.rank.is_static and len(shape) and shape[0].is_dynamic:
+            shape[0] = 1
+            shapes[port.get_any_name()] = shape
+    if shapes:
+        model.reshape(shapes)
+    return model
+
+
+def _with_preprocessing(model: "ov.Model", manifest: Manifest) -> "ov.Model":
+    """Take pixels as u8 NHWC RGB and do colour order, mean, scale and layout inside the graph."""
+    pictures = [described for described in manifest.inputs if is_picture(described)]
+    if not pictures:
+        return model
+    steps = PrePostProcessor(model)
+    for described in pictures:
+        entry = steps.input(described.tensor)
+        entry.tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+        entry.tensor().set_color_format(ColorFormat.RGB)
+        entry.model().set_layout(ov.Layout(described.layout))
+        if described.color_order == "BGR":
+            entry.preprocess().convert_color(ColorFormat.BGR)
+        element_type = model.input(described.tensor).get_element_type()
+        if element_type != ov.Type.u8 or described.mean or described.scale:
+            entry.preprocess().convert_element_type(ov.Type.f32)
+        if described.mean:
+            entry.preprocess().mean(list(described.mean))
+        if described.scale:
+            entry.preprocess().scale(list(described.scale))
+        if element_type not in (ov.Type.f32, ov.Type.u8):
+            entry.preprocess().convert_element_type(element_type)
+    return steps.build()

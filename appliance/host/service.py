@@ -1,0 +1,126 @@
+"""What a host does with one call: predict, infer raw tensors, answer the canary."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from appliance.errors import Internal, ModelInvalid
+from appliance.host import golden, turns
+from appliance.host.network import Network
+from appliance.host.specification import HostSpecification
+from appliance.library.checksums import check_sums
+from appliance.library.manifest import read_labels, read_manifest
+from appliance.tasks.contract import Limits, Model, Payload
+from appliance.tasks.registry import task_named
+
+Reply = tuple[dict[str, Any], bytes]
+_encode_json = msgspec.json.Encoder().encode
+
+
+class HostedModel:
+    """One loaded version, ready to answer.
+
+    Threads: immutable after construction; every method may be called from several threads at once.
+    """
+
+    def __init__(self, specification: HostSpecification) -> None:
+        started = time.perf_counter()
+        directory = Path(specification.directory)
+        check_sums(directory)
+        self.manifest = read_manifest(directory)
+        self.task = task_named(self.manifest.task)
+        self.network = Network(
+            directory,
+            self.manifest,
+            cache_directory=Path(specification.cache_directory),
+            threads=specification.threads,
+        )
+        self.model = Model(
+            manifest=self.manifest,
+            labels=read_labels(directory, self.manifest),
+            input_shapes=self.network.input_shapes,
+            limits=Limits(
+                image_pixels=specification.image_pixels, image_formats=specification.image_formats
+            ),
+        )
+        self.task.check(self.model)
+        self.tensor_batch = specification.tensor_batch
+        self.samples = golden.read_samples(directory)
+        self._prove()
+        self.load_seconds = time.perf_counter() - started
+
+    def _prove(self) -> None:
+        self.network.warm_up()
+        for sample, payload in self.samples:
+            golden.run_sample(sample, payload, self._run)
+
+    def _run(self, params: dict[str, Any], payload: Payload) -> Any:
+        return turns.run_once(
+            turns.open_session(self.task, self.model, self.network, params), payload
+        )
+
+    def canary(self) -> Reply:
+        """Answer the first golden sample, or zeros where there is none; raise ModelInvalid when it is wrong."""
+        started = time.perf_counter()
+        if self.samples:
+            golden.run_sample(*self.samples[0], self._run)
+        else:
+            self.network.warm_up()
+        return {"seconds": time.perf_counter() - started}, b""
+
+    def predict(self, header: dict[str, Any], body: bytearray) -> Reply:
+        """Given `params`, `content_type` and perhaps `state`, return the result as JSON and its summary.
+
+        Without `state` and with `end` the call is a whole session of one turn.
+        """
+        payload = Payload(body=body, content_type=header.get("content_type", ""))
+        session = turns.open_session(
+            self.task, self.model, self.network, header.get("params", {}), header.get("state")
+        )
+        reply: dict[str, Any] = {}
+        if header.get("keep"):
+            result = session.turn(payload)
+            reply["state"] = msgspec.msgpack.encode(session.state)
+        else:
+            result = turns.run_once(session, payload)
+        started = time.perf_counter()
+        encoded = _encode_json(result)
+        timing = session.timing
+        reply["label"], reply["confidence"] = self.task.summary(result)
+        reply["timing"] = (
+            timing.decode,
+            timing.infer,
+            timing.encode + time.perf_counter() - started,
+        )
+        return reply, encoded
+
+    def end(self, header: dict[str, Any]) -> Reply:
+        """Given the `state` of a stream, return the result of what it still held back, as JSON or empty."""
+        session = turns.open_session(
+            self.task, self.model, self.network, header.get("params", {}), header["state"]
+        )
+        result = session.end()
+        return {}, b"" if result is None else _encode_json(result)
+
+    def answer(self, header: dict[str, Any], body: bytearray) -> Reply:
+        """Given one call, do what its `method` says and return the reply."""
+        method = header.get("method")
+        if method == "predict":
+            return self.predict(header, body)
+        if method == "canary":
+            return self.canary()
+        if method == "end":
+            return self.end(header)
+        raise Internal(f"The host knows no method {method!r}.")
+
+
+def load(specification: HostSpecification) -> HostedModel:
+    """Given a specification, return the loaded model; raise ModelInvalid with a reason an admin understands."""
+    try:
+        return HostedModel(specification)
+    except MemoryError:
+        raise ModelInvalid(
+            "The model needs more memory than a host may use (models.memory_bytes)."
+        ) from None

@@ -1,0 +1,86 @@
+"""The one loop for everything: decode → infer → encode, per turn of a session."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from appliance.errors import InvalidInput
+from appliance.host.network import Network
+from appliance.tasks.contract import Model, Payload, Task, Turn
+
+
+@dataclass(slots=True)
+class Timing:
+    """Seconds spent in each step of one call."""
+
+    decode: float = 0.0
+    infer: float = 0.0
+    encode: float = 0.0
+
+
+@dataclass(slots=True)
+class Session:
+    """Parameters, model and state of one caller; a plain request is a session of one turn."""
+
+    task: Task
+    model: Model
+    network: Network
+    params: Any
+    state: Any
+    timing: Timing = field(default_factory=Timing)
+
+    def turn(self, payload: Payload) -> Any:
+        """Given a payload, return the task's result for it."""
+        started = time.perf_counter()
+        turn = self.task.decode(payload, self.params, self.state, self.model)
+        self.timing.decode += time.perf_counter() - started
+        return self._finish(turn)
+
+    def end(self) -> Any | None:
+        """Return the result of what the session still held back, or None when nothing."""
+        turn = self.task.flush(self.params, self.state, self.model)
+        if not turn.inputs and turn.context is None:
+            return None
+        return self._finish(turn)
+
+    def _finish(self, turn: Turn) -> Any:
+        started = time.perf_counter()
+        if len(turn.inputs) == 1:
+            outputs = [self.network.task.infer(turn.inputs[0])]
+        else:
+            outputs = [
+                {name: array.copy() for name, array in self.network.task.infer(one).items()}
+                for one in turn.inputs
+            ]
+        inferred = time.perf_counter()
+        result = self.task.encode(outputs, turn, self.params, self.state, self.model)
+        self.timing.infer += inferred - started
+        self.timing.encode += time.perf_counter() - inferred
+        return result
+
+
+def open_session(
+    task: Task, model: Model, network: Network, params: dict[str, Any], state: bytes | None = None
+) -> Session:
+    """Given a task's parameters as plain values and, for a later turn, its state as msgpack, return the session.
+
+    Raise InvalidInput, naming the parameter, when the parameters do not fit.
+    """
+    try:
+        typed = msgspec.convert(params, task.Params, strict=False)
+    except msgspec.ValidationError as fault:
+        raise InvalidInput(f"The parameters are not valid: {fault}.") from None
+    if state is None:
+        opened = task.open(typed, model)
+    else:
+        opened = msgspec.msgpack.decode(state, type=task.State)
+    return Session(task=task, model=model, network=network, params=typed, state=opened)
+
+
+def run_once(session: Session, payload: Payload) -> Any:
+    """Given a fresh session and its only payload, return the joined result of the turn and the end."""
+    result = session.turn(payload)
+    rest = session.end()
+    return result if rest is None else session.task.join([result, rest])

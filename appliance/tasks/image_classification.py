@@ -1,0 +1,169 @@
+"""Image classification: a picture in, for every head of the model the most likely labels out."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from appliance.errors import ModelInvalid
+from appliance.tasks import pictures
+from appliance.tasks.contract import Model, NoState, Payload, Turn
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from appliance.tasks.contract import Tensors
+
+
+class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a caller may choose."""
+
+    top_k: Annotated[
+        int, Meta(ge=1, le=1000, description="How many labels of each head to list.")
+    ] = 5
+    min_confidence: Annotated[
+        float, Meta(ge=0, le=1, description="Labels below this confidence are left out.")
+    ] = 0.0
+    crop: Annotated[
+        tuple[int, int, int, int] | None,
+        Meta(description="x,y,width,height: look at this part of the upright picture only."),
+    ] = None
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """One label and how sure the model is of it."""
+
+    label: str
+    index: int
+    confidence: float
+
+
+class HeadPrediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one head says: its best label, or null when none reaches `min_confidence`."""
+
+    head: str
+    label: str | None
+    confidence: float | None
+    top: tuple[Candidate, ...]
+    warning: str = ""
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """One prediction for every head of the model, in the order of its manifest."""
+
+    predictions: tuple[HeadPrediction, ...]
+
+
+class ImageClassification:
+    """See the module. Stateless."""
+
+    name = "image-classification"
+    title = "Image classification"
+    media_types = pictures.MEDIA_TYPES
+    Params = Params
+    Result = Result
+    State = NoState
+
+    def check(self, model: Model) -> None:
+        """Raise ModelInvalid unless the model takes one colour picture and names its heads."""
+        if len(model.input_shapes) != 1:
+            raise ModelInvalid("An image classifier has one input; this model has several.")
+        if not model.manifest.outputs:
+            raise ModelInvalid("The manifest names no output: add one [[outputs]] for each head.")
+
+    def open(self, params: Params, model: Model) -> NoState:
+        """Return the empty state."""
+        return NoState()
+
+    def decode(self, payload: Payload, params: Params, state: NoState, model: Model) -> Turn:
+        """Turn a picture into u8[1, height, width, 3] for the model's only input."""
+        ((tensor, shape),) = model.input_shapes.items()
+        manifest_input = model.manifest.inputs[0]
+        pixels = pictures.decode_picture(
+            pictures.open_picture(payload, model.limits),
+            (shape[2], shape[1]),
+            crop=params.crop,
+            resize=manifest_input.resize,
+        )
+        return Turn(inputs=[{tensor: pixels[None]}])
+
+    def encode(
+        self, outputs: "list[Tensors]", turn: Turn, params: Params, state: NoState, model: Model
+    ) -> Result:
+        """Turn each head's scores [1, classes] into its most likely labels."""
+        predictions = []
+        for head, output in zip(model.manifest.heads(), model.manifest.outputs, strict=True):
+            scores = outputs[0][output.tensor].reshape(-1)
+            predictions.append(
+                _head_prediction(
+                    head, scores, output.activation, model.labels.get(head, ()), params
+                )
+            )
+        return Result(predictions=tuple(predictions))
+
+    def flush(self, params: Params, state: NoState, model: Model) -> Turn:
+        """Return nothing: a picture leaves nothing behind."""
+        return Turn(inputs=[])
+
+    def join(self, results: Sequence[Result]) -> Result:
+        """Return the only result."""
+        return results[0]
+
+    def summary(self, result: Result) -> tuple[str | None, float | None]:
+        """Return the first head's label and confidence."""
+        first = result.predictions[0]
+        return first.label, first.confidence
+
+
+def _head_prediction(
+    head: str,
+    scores: "np.ndarray[Any, Any]",
+    activation: str,
+    labels: Sequence[str],
+    params: Params,
+) -> HeadPrediction:
+    import numpy as np
+
+    if not np.isfinite(scores).all():
+        return HeadPrediction(
+            head=head,
+            label=None,
+            confidence=None,
+            top=(),
+            warning="The model answered with values that are not numbers; this picture has no prediction.",
+        )
+    confidences = activated(scores.astype(np.float64), activation)
+    count = min(params.top_k, confidences.size)
+    best = np.argsort(-confidences, kind="stable")[:count]
+    top = tuple(
+        Candidate(
+            label=labels[index] if index < len(labels) else f"class {index}",
+            index=int(index),
+            confidence=round(float(confidences[index]), 6),
+        )
+        for index in best
+        if confidences[index] >= params.min_confidence
+    )
+    first = top[0] if top else None
+    return HeadPrediction(
+        head=head,
+        label=first.label if first else None,
+        confidence=first.confidence if first else None,
+        top=top,
+    )
+
+
+def activated(scores: "np.ndarray[Any, Any]", activation: str) -> "np.ndarray[Any, Any]":
+    """Given scores [classes] and the manifest's activation, return confidences of the same shape."""
+    import numpy as np
+
+    if activation == "softmax":
+        powers = np.exp(scores - scores.max())
+        return powers / powers.sum()  # type: ignore[no-any-return]
+    if activation == "sigmoid":
+        return 1.0 / (1.0 + np.exp(-np.clip(scores, -60, 60)))  # type: ignore[no-any-return]
+    return scores
+
+
+TASK = ImageClassification()
