@@ -23,12 +23,12 @@ Bytes = Annotated[int, Meta(ge=1, le=1 << 50)]
 Ratio = Annotated[float, Meta(gt=0, lt=1)]
 
 
-class Http(_Section):
+class Http(_Section, frozen=True):
     """The HTTP listener."""
 
-    host: Annotated[str, Meta(description="Address to listen on; 0.0.0.0 is every IPv4 address.")] = (
-        "0.0.0.0"
-    )
+    host: Annotated[
+        str, Meta(description="Address to listen on; 0.0.0.0 is every IPv4 address.")
+    ] = "0.0.0.0"
     port: Annotated[Port, Meta(description="TCP port; 0 takes any free one.")] = 8080
     host_names: Annotated[
         tuple[str, ...],
@@ -37,13 +37,13 @@ class Http(_Section):
             " own name; an entry *.example.lan covers all below it; ['*'] switches the check off."
         ),
     ] = ()
-    threads: Annotated[
-        Count, Meta(description="Threads that wait for models to answer.")
-    ] = 8
+    threads: Annotated[Count, Meta(description="Threads that wait for models to answer.")] = 8
     control_threads: Annotated[
         Count, Meta(description="Threads kept for health, metrics and administration.")
     ] = 4
-    connections: Annotated[Count, Meta(description="Open connections, all clients together.")] = 256
+    connections: Annotated[Count, Meta(description="Open connections, all clients together.")] = (
+        256
+    )
     connections_per_address: Annotated[
         Count, Meta(description="Open connections from one address (loopback is exempt).")
     ] = 64
@@ -67,7 +67,7 @@ class Http(_Section):
     ] = 25.0
 
 
-class State(_Section):
+class State(_Section, frozen=True):
     """Where the appliance keeps what it knows."""
 
     dir: Annotated[
@@ -87,7 +87,7 @@ class State(_Section):
     ] = 10 * 1024 * MEBIBYTE
 
 
-class Access(_Section):
+class Access(_Section, frozen=True):
     """Who may call."""
 
     required: Annotated[
@@ -98,27 +98,37 @@ class Access(_Section):
     ] = 2000.0
     burst: Annotated[Count, Meta(description="Requests a key may send at once.")] = 4000
     anonymous_requests_per_second: Annotated[
-        float, Meta(gt=0, le=1_000_000, description="Sustained requests per address without a key.")
+        float,
+        Meta(gt=0, le=1_000_000, description="Sustained requests per address without a key."),
     ] = 50.0
     anonymous_burst: Annotated[
         Count, Meta(description="Requests an address may send at once without a valid key.")
     ] = 200
+    failed_keys_per_second: Annotated[
+        float, Meta(gt=0, le=1_000_000, description="Sustained wrong keys per address.")
+    ] = 1.0
+    failed_keys_burst: Annotated[
+        Count, Meta(description="Wrong keys an address may show at once before it gets 429.")
+    ] = 100
 
 
-class Limits(_Section):
+class Limits(_Section, frozen=True):
     """The largest things the appliance accepts."""
 
     body_bytes: Annotated[Bytes, Meta(description="Largest body of any request.")] = 512 * MEBIBYTE
     input_bytes: Annotated[Bytes, Meta(description="Largest input of one prediction.")] = (
         32 * MEBIBYTE
     )
-    json_bytes: Annotated[Bytes, Meta(description="Largest JSON body of administration.")] = MEBIBYTE
-    spool_bytes: Annotated[
-        Bytes, Meta(description="Bytes of request bodies held on disk at once, all clients together.")
-    ] = 2048 * MEBIBYTE
-    image_pixels: Annotated[Count, Meta(le=500_000_000, description="Most pixels of a picture.")] = (
-        25_000_000
+    json_bytes: Annotated[Bytes, Meta(description="Largest JSON body of administration.")] = (
+        MEBIBYTE
     )
+    spool_bytes: Annotated[
+        Bytes,
+        Meta(description="Bytes of request bodies held on disk at once, all clients together."),
+    ] = 2048 * MEBIBYTE
+    image_pixels: Annotated[
+        Count, Meta(le=500_000_000, description="Most pixels of a picture.")
+    ] = 25_000_000
     image_formats: Annotated[
         tuple[str, ...], Meta(description="Picture formats that are decoded, by Pillow's names.")
     ] = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF", "TIFF")
@@ -128,12 +138,12 @@ class Limits(_Section):
     waiting_seconds: Annotated[
         Seconds, Meta(description="Longest wait for a model before 503.")
     ] = 5.0
-    tensor_batch: Annotated[Count, Meta(description="Largest batch dimension of a tensor request.")] = (
-        1024
-    )
+    tensor_batch: Annotated[
+        Count, Meta(description="Largest batch dimension of a tensor request.")
+    ] = 1024
 
 
-class Models(_Section):
+class Models(_Section, frozen=True):
     """Hosts: the child processes that run models."""
 
     threads: Annotated[
@@ -166,16 +176,14 @@ class Models(_Section):
     ] = True
 
 
-class History(_Section):
+class History(_Section, frozen=True):
     """Recorded predictions."""
 
     enabled: Annotated[bool, Meta(description="Record every prediction.")] = True
     required: Annotated[
         bool, Meta(description="Answer 507 instead of predicting when nothing can be recorded.")
     ] = False
-    keep_days: Annotated[
-        Seconds, Meta(description="Days a prediction is kept.")
-    ] = 365.0
+    keep_days: Annotated[Seconds, Meta(description="Days a prediction is kept.")] = 365.0
     keep_rows: Annotated[
         int, Meta(ge=1, le=1_000_000_000, description="Most predictions kept.")
     ] = 20_000_000
@@ -184,13 +192,13 @@ class History(_Section):
     ] = 10_000
 
 
-class Jobs(_Section):
+class Jobs(_Section, frozen=True):
     """Work that is stored first and done later."""
 
     keep_days: Annotated[Seconds, Meta(description="Days a finished job is kept.")] = 30.0
 
 
-class Streams(_Section):
+class Streams(_Section, frozen=True):
     """Sessions that devices feed over time."""
 
     idle_seconds: Annotated[
@@ -199,7 +207,7 @@ class Streams(_Section):
     most: Annotated[Count, Meta(description="Streams open at once.")] = 10_000
 
 
-class Metrics(_Section):
+class Metrics(_Section, frozen=True):
     """Prometheus."""
 
     public: Annotated[
@@ -216,22 +224,25 @@ class Metrics(_Section):
     )
 
 
-class Log(_Section):
+class Log(_Section, frozen=True):
     """What is written down about running."""
 
     level: Annotated[
-        str, Meta(pattern="^(debug|info|warning|error)$", description="debug, info, warning or error.")
+        str,
+        Meta(pattern="^(debug|info|warning|error)$", description="debug, info, warning or error."),
     ] = "info"
     file: Annotated[
-        str, Meta(description="Also write to this file, which logrotate may move away. Empty: none.")
+        str,
+        Meta(description="Also write to this file, which logrotate may move away. Empty: none."),
     ] = ""
     requests: Annotated[bool, Meta(description="One line for every request.")] = True
     lines_per_second: Annotated[
-        Count, Meta(description="Most request lines each second; the rest is counted, not written.")
+        Count,
+        Meta(description="Most request lines each second; the rest is counted, not written."),
     ] = 200
 
 
-class Backup(_Section):
+class Backup(_Section, frozen=True):
     """Copies of the state."""
 
     dir: Annotated[str, Meta(description="Where backups go. Empty: <state>/backups.")] = ""

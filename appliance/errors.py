@@ -8,6 +8,7 @@ in a dead job and in the terminal.
      ├─ NotFound                404   nothing there, or not yours
      ├─ MethodNotAllowed        405
      ├─ NotAcceptable           406   no answer in the media type asked for
+     ├─ RequestTimeout          408   the request arrived too slowly
      ├─ Conflict                409   the state of the thing forbids it now
      ├─ LengthRequired          411   a body without a declared length
      ├─ PayloadTooLarge         413   more bytes, pixels or items than the limit
@@ -124,6 +125,10 @@ class MethodNotAllowed(Problem):
 
 class NotAcceptable(Problem):
     slug, title, status = "not-acceptable", "No acceptable form of the answer", 406
+
+
+class RequestTimeout(Problem):
+    slug, title, status = "request-timeout", "The request arrived too slowly", 408
 
 
 class Conflict(Problem):

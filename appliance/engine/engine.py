@@ -55,8 +55,10 @@ class Engine:
         )
 
     def start(self, active: dict[str, int]) -> None:
-        """Given the active version of each model, start their hosts; models without one get their newest."""
-        self.supervisor.start()
+        """Given the active version of each model, start their hosts; models without one get their newest.
+
+        The supervisor must have been started.
+        """
         newest = {place.model: place.version for place in installed_versions(self._models_directory)}
         for model, version in {**newest, **active}.items():
             with contextlib.suppress(NotFound):
@@ -110,6 +112,14 @@ class Engine:
     def status(self, model: str, version: int | None) -> ModelStatus:
         """Given a model and a version (None: the active or newest), return its state; raise NotFound."""
         return self._status(self._place(model, version))
+
+    def task_of(self, model: str, version: int | None) -> str:
+        """Given a model and a version (None: the active one), return its task's name; raise NotFound."""
+        wanted = self._active.get(model) if version is None else version
+        served = self._served.get((model, wanted)) if wanted is not None else None
+        if served is None:
+            return read_manifest(self._place(model, version).directory).task
+        return served.manifest.task
 
     def load(self, model: str, version: int | None = None) -> None:
         """Start, or start anew, a model; raise ModelInvalid with the reason when it does not become ready."""

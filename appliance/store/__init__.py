@@ -1,0 +1,1 @@
+"""Everything that is kept: the database, its backups, the disk under it."""

@@ -60,18 +60,21 @@ class Track:
 
 
 def pick(
-    track: Track, fresh: "Probabilities", picking: Picking, *, closes: bool
+    track: Track, fresh: "Probabilities", picking: Picking, *, length: int | None
 ) -> tuple[Track, list[tuple[float, float]]]:
     """Given new probabilities [n] of a stretch, decide every one whose surroundings are known, all
-    when the stretch `closes`, and return the track after them and the peaks as (seconds after the
-    stretch's origin, probability).
+    when the stretch ends with `length` of them, and return the track after them and the peaks as
+    (seconds after the stretch's origin, probability).
     """
     import numpy as np
     from numpy.lib.stride_tricks import sliding_window_view
 
     held = np.concatenate((np.frombuffer(track.probabilities, np.float32), fresh))
     reach = picking.reach
-    until = track.first + len(held) - (0 if closes else reach)
+    if length is not None:
+        # The last window may speak for more than there is.
+        held = held[: max(0, length - track.first)]
+    until = track.first + len(held) - (reach if length is None else 0)
     if until <= track.decided:
         return Track(held.tobytes(), track.first, track.decided), []
     # One more on each side, so that a peak's neighbours exist; -1 is below any probability.
@@ -93,7 +96,8 @@ def _refined(
     padded: "Probabilities", position: int, track: Track, picking: Picking
 ) -> tuple[float, float]:
     """Given a peak's place in the padded probabilities, return its time, between the grid's
-    steps by the parabola through it and its neighbours, and its height."""
+    steps by the parabola through it and its neighbours, and its height.
+    """
     left, top, right = (float(value) for value in padded[position - 1 : position + 2])
     bend = left - 2.0 * top + right
     shift = 0.0 if left < 0 or right < 0 or bend >= 0 else 0.5 * (left - right) / bend
@@ -103,7 +107,8 @@ def _refined(
 
 class Pace(msgspec.Struct):
     """What is remembered of the steps so far: their count, the last one's time, and the sum and
-    number of the intervals between steps of one walk."""
+    number of the intervals between steps of one walk.
+    """
 
     steps: int = 0
     last_time: float | None = None
@@ -121,7 +126,8 @@ def count(
     pace: Pace, origin: float, peaks: list[tuple[float, float]], picking: Picking
 ) -> tuple[Pace, list[Event]]:
     """Given the peaks of a stretch that began at `origin` seconds, in order, keep those that are
-    high enough for the rhythm so far and return the pace after them and their events."""
+    high enough for the rhythm so far and return the pace after them and their events.
+    """
     steps, last = pace.steps, pace.last_time
     total, intervals = pace.interval_seconds, pace.intervals
     events = []

@@ -1,11 +1,16 @@
-"""The signal of a walk: readings at any rate become equal steps of time, then overlapping windows.
+"""The signal of a walk: readings are judged, averaged over equal steps of time, cut into windows.
 
 Everything here gives the same bits however a stream is cut: each sample of the equal grid is
 computed from the same readings with the same operations, whichever chunk brought them.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import msgspec
+
+from appliance.errors import InvalidInput
+from appliance.tasks.readings import Readings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,6 +18,41 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
     Samples = NDArray[np.float32]
+    Mask = NDArray[np.bool_]
+
+#: Acceleration in m/s² up to the first is taken as it is; up to the second, which is what a sensor
+#: of 16 g can say, it is clipped to the first; beyond, it is a fault. The same for rad/s.
+ACCELERATION_LIMITS = (50.0, 160.0)
+GYROSCOPE_LIMITS = (10.0, 40.0)
+RATE_LIMITS_HZ = (20.0, 200.0)
+#: Times further from zero are not seconds: those of 1970 in milliseconds are.
+MOST_SECONDS = 1e10
+#: So many readings in a row, each so long after the one before, are no signal at 20 Hz.
+SLOW_SECONDS = 1 / 16
+SLOW_RUN = 20
+
+
+class Clock(msgspec.Struct):
+    """What judging the next readings of a stream needs: their constant rate or None when each
+    carries its time, how many came, the time of the last good one, and how many intervals in a
+    row were slow.
+    """
+
+    rate_hz: float | None = None
+    received: int = 0
+    last_time: float | None = None
+    slow_run: int = 0
+
+
+class Tally(msgspec.Struct):
+    """What became of the readings of a stream so far."""
+
+    received: int = 0
+    used: int = 0
+    clipped: int = 0
+    left_out: int = 0
+    duplicates: int = 0
+    gaps: int = 0
 
 
 @dataclass(slots=True)
@@ -62,6 +102,139 @@ class Buffer:
     samples: bytes = b""
     first: int = 0
     cores: int = 0
+
+
+def screen(
+    readings: Readings, clock: Clock, tally: Tally, *, may_skip: bool
+) -> "tuple[Clock, Tally, Array, Array]":
+    """Given the readings that follow what the clock and tally have seen, apply the rules.
+
+    A value that is absent, not finite or out of range, and a time before the last one, is a fault:
+    raise InvalidInput naming the first, or leave the reading out when `may_skip`. Of readings at
+    one time the first is used. Return the clock and tally after them, times [n] in seconds and
+    acceleration [n, 3] within ±50 m/s².
+    """
+    import numpy as np
+
+    count = len(readings.acceleration)
+    times = _times(readings, clock)
+    is_fault = _value_faults(readings, times)
+    if is_fault.any() and not may_skip:
+        _refuse_value(readings, int(np.argmax(is_fault)), times)
+    numbers = np.flatnonzero(~is_fault)
+    last = -np.inf if clock.last_time is None else clock.last_time
+    reached = np.maximum.accumulate(np.concatenate(([last], times[numbers])))[:-1]
+    is_back, is_same = times[numbers] < reached, times[numbers] == reached
+    if is_back.any() and not may_skip:
+        at = int(np.argmax(is_back))
+        _refuse_order(readings, int(numbers[at]), float(times[numbers[at]]), float(reached[at]))
+    used = numbers[~is_back & ~is_same]
+    after = Clock(
+        clock.rate_hz,
+        clock.received + count,
+        float(times[used[-1]]) if len(used) else clock.last_time,
+        _slow_run(readings, used, times[used], clock),
+    )
+    least, most = -ACCELERATION_LIMITS[0], ACCELERATION_LIMITS[0]
+    sums = Tally(
+        tally.received + count,
+        tally.used + len(used),
+        tally.clipped + int(_is_clipped(readings)[used].sum()),
+        tally.left_out + int(is_fault.sum()) + int(is_back.sum()),
+        tally.duplicates + int(is_same.sum()),
+        tally.gaps,
+    )
+    return after, sums, times[used], np.clip(readings.acceleration[used], least, most)
+
+
+def _times(readings: Readings, clock: Clock) -> "Array":
+    """Return the time of each reading: its place at the constant rate, or what it says itself."""
+    import numpy as np
+
+    count = len(readings.acceleration)
+    if clock.rate_hz is not None:
+        return (clock.received + np.arange(count)) / clock.rate_hz
+    if readings.times is not None:
+        return readings.times
+    if count:
+        raise InvalidInput(
+            'The readings have no times. Give each its "t" in seconds, or state `rate_hz`.',
+            pointer=readings.where(0, "t"),
+        )
+    return np.zeros(0)
+
+
+def _value_faults(readings: Readings, times: "Array") -> "Mask":
+    """Return [n] whether a reading has a fault: NaN compares as not within, so it is one too."""
+    import numpy as np
+
+    is_good = np.abs(times) <= MOST_SECONDS
+    is_good &= (np.abs(readings.acceleration) <= ACCELERATION_LIMITS[1]).all(axis=1)
+    if readings.gyroscope is not None:
+        is_absent = np.isnan(readings.gyroscope).all(axis=1)
+        is_within = (np.abs(readings.gyroscope) <= GYROSCOPE_LIMITS[1]).all(axis=1)
+        is_good &= is_absent | is_within
+    return np.asarray(~is_good)
+
+
+def _refuse_value(readings: Readings, number: int, times: "Array") -> NoReturn:
+    """Raise InvalidInput that names the faulty value of a reading."""
+    values = {"t": (float(times[number]), MOST_SECONDS, "seconds")}
+    for axis, value in zip("xyz", readings.acceleration[number].tolist(), strict=True):
+        values[f"a{axis}"] = (value, ACCELERATION_LIMITS[1], "m/s²")
+    if readings.gyroscope is not None:
+        for axis, value in zip("xyz", readings.gyroscope[number].tolist(), strict=True):
+            values[f"g{axis}"] = (value, GYROSCOPE_LIMITS[1], "rad/s")
+    faults = (field for field, (value, most, _) in values.items() if not abs(value) <= most)
+    field = next(faults)
+    value, most, unit = values[field]
+    what = "is absent or not a number" if value != value else f"is {value:g} {unit}"
+    raise InvalidInput(
+        f"Reading {number}: {field!r} {what}; it must be within ±{most:g} {unit}.",
+        pointer=readings.where(number, field),
+    )
+
+
+def _refuse_order(readings: Readings, number: int, time: float, reached: float) -> NoReturn:
+    raise InvalidInput(
+        f"Reading {number} is out of order: its time {time:g} s comes after {reached:g} s.",
+        pointer=readings.where(number, "t"),
+    )
+
+
+def _is_clipped(readings: Readings) -> "Mask":
+    """Return [n] whether a reading has a value beyond what is taken as it is."""
+    import numpy as np
+
+    is_beyond = (np.abs(readings.acceleration) > ACCELERATION_LIMITS[0]).any(axis=1)
+    if readings.gyroscope is not None:
+        is_beyond |= (np.abs(readings.gyroscope) > GYROSCOPE_LIMITS[0]).any(axis=1)
+    return np.asarray(is_beyond)
+
+
+def _slow_run(readings: Readings, numbers: "NDArray[Any]", times: "Array", clock: Clock) -> int:
+    """Return how many of the last intervals in a row are slow; raise InvalidInput where so many
+    are that the signal is not one of 20 Hz.
+    """
+    import numpy as np
+
+    if len(times) == 0:
+        return clock.slow_run
+    first = times[0] if clock.last_time is None else clock.last_time
+    is_slow = np.diff(times, prepend=first) > SLOW_SECONDS
+    places = np.arange(1, len(times) + 1)
+    last_fast = np.maximum.accumulate(np.where(is_slow, 0, places))
+    runs = np.where(last_fast > 0, places - last_fast, places + clock.slow_run)
+    too_slow = runs >= SLOW_RUN
+    if too_slow.any():
+        number = int(numbers[np.argmax(too_slow)])
+        raise InvalidInput(
+            f"Up to reading {number}, {SLOW_RUN} intervals in a row are longer than"
+            f" {SLOW_SECONDS:g} s: at least {RATE_LIMITS_HZ[0]:g} readings a second are needed,"
+            " with times in seconds.",
+            pointer=readings.where(number, "t"),
+        )
+    return int(runs[-1])
 
 
 def begin(time: float, value: "Array") -> Resampler:

@@ -50,6 +50,8 @@ class Operation:
     headers: Mapping[str, str] = field(default_factory=dict)
     tag: str = ""
     dialect: str = ""
+    #: Parameters are the task's own, or a dialect's clients add theirs: the method looks itself.
+    any_query: bool = False
     description: str = ""
 
 
@@ -69,7 +71,7 @@ def operation(**described: Any) -> Callable[[Callable[..., Any]], Callable[..., 
         ) -> None:
             if description.query is not None:
                 path["query"] = parsing.query(request, description.query)
-            else:
+            elif not description.any_query:
                 parsing.no_query(request)
             if description.body is not None:
                 path["body"] = parsing.json_body(

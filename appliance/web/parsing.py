@@ -22,7 +22,7 @@ def query(request: falcon.Request, wanted: type[S]) -> S:
 
     Each parameter may be given once; a field that is a tuple takes comma-separated values.
     """
-    values = _single_values(request)
+    values = single_values(request)
     known = {field.encode_name: field for field in msgspec.structs.fields(wanted)}
     for name in values:
         if name not in known:
@@ -43,9 +43,9 @@ def query(request: falcon.Request, wanted: type[S]) -> S:
 def no_query(request: falcon.Request) -> None:
     """Given a request to an operation without parameters, raise InvalidInput when it has some.
 
-    Dialects whose clients add parameters of their own describe a query struct instead.
+    Dialects whose clients add parameters of their own say `any_query` instead.
     """
-    if request.query_string and not request.context.get("any_query"):
+    if request.query_string:
         for name in request.params:
             raise InvalidInput(
                 f"There is no parameter {name!r} here; this takes none.", pointer=f"/query/{name}"
@@ -81,7 +81,8 @@ def decode_json(body: bytes, wanted: Any) -> Any:
         raise MalformedRequest(f"The body is not JSON: {fault}.") from None
 
 
-def _single_values(request: falcon.Request) -> dict[str, str]:
+def single_values(request: falcon.Request) -> dict[str, str]:
+    """Given a request, return its parameters, each of which may be given once."""
     values: dict[str, str] = {}
     for name, value in request.params.items():
         if isinstance(value, list):

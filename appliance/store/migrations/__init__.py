@@ -1,0 +1,18 @@
+"""The schema's history: one numbered module per change, listed in order, never edited later."""
+
+import msgspec
+
+from appliance.store.migrations import m0001_first
+
+
+class Migration(msgspec.Struct, frozen=True):
+    """One step of the schema: the number it leads to and the statements that lead there."""
+
+    version: int
+    statements: tuple[str, ...]
+
+
+MIGRATIONS: tuple[Migration, ...] = (Migration(m0001_first.VERSION, m0001_first.STATEMENTS),)
+
+#: The schema this program reads and writes.
+LATEST: int = MIGRATIONS[-1].version

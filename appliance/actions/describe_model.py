@@ -1,0 +1,120 @@
+"""Describe models as callers need it: what goes in, what comes out, how to call."""
+
+from typing import Any
+
+import msgspec
+
+from appliance.engine.status import ModelStatus
+from appliance.tasks.contract import Task
+from appliance.tasks.registry import task_named
+
+
+class Parameter(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One query parameter of a model's task."""
+
+    name: str
+    schema: dict[str, Any]
+    default: Any = None
+
+
+class VersionSummary(msgspec.Struct, frozen=True):
+    """One installed version."""
+
+    version: int
+    state: str
+    reason: str
+    is_active: bool
+
+
+class ModelSummary(msgspec.Struct, frozen=True):
+    """One line of the list of models."""
+
+    name: str
+    task: str
+    active_version: int | None
+    state: str
+    versions: tuple[int, ...]
+
+
+class ModelList(msgspec.Struct, frozen=True):
+    """Every installed model."""
+
+    models: tuple[ModelSummary, ...]
+
+
+class ModelDescription(msgspec.Struct, frozen=True):
+    """Everything a caller may want to know of one model."""
+
+    name: str
+    task: str
+    active_version: int | None
+    state: str
+    reason: str
+    media_types: tuple[str, ...]
+    params: tuple[Parameter, ...]
+    inputs: tuple[dict[str, Any], ...]
+    outputs: tuple[dict[str, Any], ...]
+    labels: dict[str, tuple[str, ...]]
+    versions: tuple[VersionSummary, ...]
+    statistics: dict[str, int]
+    example: str
+
+
+def summaries(statuses: list[ModelStatus]) -> ModelList:
+    """Given the state of every version, return one line for each model, by name."""
+    names = sorted({status.name for status in statuses})
+    return ModelList(
+        tuple(_summary([status for status in statuses if status.name == name]) for name in names)
+    )
+
+
+def description(statuses: list[ModelStatus], base: str) -> ModelDescription:
+    """Given the state of every version of one model and the URL callers use, describe the model."""
+    shown = _shown(statuses)
+    task = task_named(shown.task)
+    return ModelDescription(
+        name=shown.name,
+        task=shown.task,
+        active_version=shown.version if shown.is_active else None,
+        state=shown.state,
+        reason=shown.reason,
+        media_types=task.media_types,
+        params=parameters(task),
+        inputs=shown.inputs,
+        outputs=shown.outputs,
+        labels=shown.labels,
+        versions=tuple(
+            VersionSummary(status.version, status.state, status.reason, status.is_active)
+            for status in statuses
+        ),
+        statistics=msgspec.structs.asdict(shown.statistics),
+        example=(
+            f"curl -H 'X-API-Key: YOUR-KEY' -H 'Content-Type: {task.media_types[0]}'"
+            f" --data-binary @FILE {base}/api/v1/models/{shown.name}/predict"
+        ),
+    )
+
+
+def parameters(task: Task) -> tuple[Parameter, ...]:
+    """Given a task, return its query parameters with their JSON Schema and default."""
+    schema = msgspec.json.schema(task.Params)
+    properties = next(iter(schema["$defs"].values()))["properties"]
+    return tuple(
+        Parameter(name=name, schema=body, default=body.get("default"))
+        for name, body in properties.items()
+    )
+
+
+def _shown(statuses: list[ModelStatus]) -> ModelStatus:
+    return next((status for status in statuses if status.is_active), statuses[-1])
+
+
+def _summary(statuses: list[ModelStatus]) -> ModelSummary:
+    shown = _shown(statuses)
+    return ModelSummary(
+        name=shown.name,
+        task=shown.task,
+        active_version=shown.version if shown.is_active else None,
+        state=shown.state,
+        versions=tuple(status.version for status in statuses),
+    )

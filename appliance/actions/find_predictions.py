@@ -1,0 +1,217 @@
+"""Look into the history of predictions, each caller into their own."""
+
+import csv
+import io
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from appliance.actions.callers import Caller, Role, require_row_of
+from appliance.clock import utc_text
+from appliance.errors import InvalidInput, NotFound
+from appliance.store import predictions
+from appliance.store.database import Database
+from appliance.store.predictions import Filter, Prediction
+
+_CSV_COLUMNS = (
+    "id",
+    "received",
+    "model",
+    "version",
+    "task",
+    "label",
+    "confidence",
+    "key_name",
+    "content_type",
+    "input_bytes",
+    "duration_ms",
+    "request_id",
+    "result",
+)
+_ROWS_PER_CHUNK = 200
+
+
+class Search(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """What to look for; every condition must hold."""
+
+    model: Annotated[
+        Annotated[str, Meta(max_length=64)] | None, Meta(description="Only this model.")
+    ] = None
+    version: Annotated[
+        Annotated[int, Meta(ge=1, le=1_000_000_000)] | None, Meta(description="Only this version.")
+    ] = None
+    label: Annotated[
+        Annotated[str, Meta(max_length=200)] | None, Meta(description="Only this label.")
+    ] = None
+    key: Annotated[
+        Annotated[str, Meta(max_length=64)] | None,
+        Meta(description="Only predictions asked with this key id."),
+    ] = None
+    from_: Annotated[
+        Annotated[str, Meta(max_length=40)] | None,
+        Meta(description="Received at or after this RFC 3339 time."),
+    ] = None
+    to: Annotated[
+        Annotated[str, Meta(max_length=40)] | None,
+        Meta(description="Received before this RFC 3339 time."),
+    ] = None
+    min_confidence: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None, Meta(description="At least this confidence.")
+    ] = None
+    max_confidence: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None, Meta(description="At most this confidence.")
+    ] = None
+    cursor: Annotated[
+        Annotated[str, Meta(max_length=200)] | None,
+        Meta(description="Go on where the last page ended."),
+    ] = None
+    limit: Annotated[int, Meta(ge=1, le=1000, description="Rows on one page.")] = 50
+    format: Annotated[
+        Literal["json", "csv", "jsonl"],
+        Meta(description="json pages; csv and jsonl stream everything that fits."),
+    ] = "json"
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One recorded prediction."""
+
+    id: str
+    received: str
+    model: str
+    version: int
+    task: str
+    label: str | None
+    confidence: float | None
+    key_id: str | None
+    key_name: str
+    content_type: str
+    input_bytes: int
+    duration_ms: float
+    request_id: str
+    result: msgspec.Raw
+
+
+class RowPage(msgspec.Struct, frozen=True):
+    """One page, newest first; `next_cursor` is null on the last."""
+
+    predictions: tuple[Row, ...]
+    next_cursor: str | None
+
+
+def page(database: Database, search: Search, caller: Caller) -> RowPage:
+    """Given a search and a caller, return one page of what this caller may see."""
+    found = predictions.find(database, _filter(search, caller))
+    return RowPage(
+        predictions=tuple(_row(prediction) for prediction in found.predictions),
+        next_cursor=found.next_cursor,
+    )
+
+
+def one(database: Database, prediction_id: str, caller: Caller) -> Row:
+    """Given an id, return that prediction; raise NotFound when there is none this caller may see."""
+    prediction = predictions.get(database, prediction_id)
+    if prediction is None:
+        raise NotFound("There is no such prediction.")
+    require_row_of(caller, prediction.key_id, thing="prediction")
+    return _row(prediction)
+
+
+def exported(database: Database, search: Search, caller: Caller) -> Iterator[bytes]:
+    """Given a search with format csv or jsonl, yield the whole result in pieces, newest first."""
+    rows = predictions.stream(database, _filter(search, caller))
+    return _csv(rows) if search.format == "csv" else _json_lines(rows)
+
+
+def _filter(search: Search, caller: Caller) -> Filter:
+    own_only = caller.role is Role.DEVICE
+    if own_only and search.key not in (None, caller.key_id):
+        raise NotFound("There are no predictions of that key which this key may see.")
+    return Filter(
+        model=search.model,
+        version=search.version,
+        label=search.label,
+        key_id=(caller.key_id or "") if own_only else search.key,
+        from_seconds=_seconds(search.from_, "from"),
+        to_seconds=_seconds(search.to, "to"),
+        least_confidence=search.min_confidence,
+        most_confidence=search.max_confidence,
+        cursor=search.cursor,
+        limit=search.limit,
+    )
+
+
+def _seconds(text: str | None, name: str) -> float | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text.replace(" ", "+"))
+        if moment.tzinfo is None:
+            raise ValueError
+        return moment.timestamp()
+    except (ValueError, OverflowError):
+        raise InvalidInput(
+            f"{name} must be an RFC 3339 time with its zone, such as 2026-01-31T08:00:00Z.",
+            pointer=f"/query/{name}",
+        ) from None
+
+
+def _row(prediction: Prediction) -> Row:
+    return Row(
+        id=prediction.id,
+        received=utc_text(prediction.received_seconds),
+        model=prediction.model,
+        version=prediction.version,
+        task=prediction.task,
+        label=prediction.label,
+        confidence=prediction.confidence,
+        key_id=prediction.key_id,
+        key_name=prediction.key_name or "",
+        content_type=prediction.content_type,
+        input_bytes=prediction.input_bytes,
+        duration_ms=prediction.duration_ms,
+        request_id=prediction.request_id,
+        result=msgspec.Raw(prediction.result),
+    )
+
+
+def _json_lines(rows: Iterator[Prediction]) -> Iterator[bytes]:
+    waiting: list[bytes] = []
+    for prediction in rows:
+        waiting.append(msgspec.json.encode(_row(prediction)))
+        if len(waiting) >= _ROWS_PER_CHUNK:
+            yield b"\n".join(waiting) + b"\n"
+            waiting.clear()
+    if waiting:
+        yield b"\n".join(waiting) + b"\n"
+
+
+def _csv(rows: Iterator[Prediction]) -> Iterator[bytes]:
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer)
+    writer.writerow(_CSV_COLUMNS)
+    for number, prediction in enumerate(rows, 1):
+        row = _row(prediction)
+        writer.writerow([_cell(getattr(row, name)) for name in _CSV_COLUMNS])
+        if number % _ROWS_PER_CHUNK == 0:
+            yield _taken(buffer)
+    yield _taken(buffer)
+
+
+def _taken(buffer: io.StringIO) -> bytes:
+    text = buffer.getvalue()
+    buffer.seek(0)
+    buffer.truncate()
+    return text.encode()
+
+
+def _cell(value: Any) -> str:
+    """Return a cell a spreadsheet shows instead of running (OWASP, CSV injection; ASVS 5.0 1.2.10)."""
+    text = (
+        bytes(value).decode()
+        if isinstance(value, msgspec.Raw)
+        else str("" if value is None else value)
+    )
+    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

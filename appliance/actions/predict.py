@@ -1,0 +1,173 @@
+"""Predict: one payload through a model, recorded, measured."""
+
+import logging
+import time
+from typing import Any, NamedTuple
+
+import msgspec
+
+from appliance.actions.callers import Caller, require_model
+from appliance.clock import Clock
+from appliance.config import History
+from appliance.engine.engine import Engine
+from appliance.errors import FieldError, InsufficientStorage, InvalidInput
+from appliance.identifiers import new_id
+from appliance.store import predictions
+from appliance.store.database import Database
+from appliance.tasks.contract import Task
+from appliance.tasks.registry import task_named
+
+_log = logging.getLogger(__name__)
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """Milliseconds of each step; `total_ms` is from the complete request to the answer."""
+
+    queue_ms: float
+    decode_ms: float
+    infer_ms: float
+    encode_ms: float
+    total_ms: float
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A prediction as told to the caller; `result` is the task's own JSON, untouched."""
+
+    id: str
+    task: str
+    model: str
+    version: int
+    recorded: bool
+    result: msgspec.Raw
+    timing: Timing
+
+
+class Request(NamedTuple):
+    """What is asked: by whom, of which model, with which bytes."""
+
+    caller: Caller
+    model: str
+    version: int | None
+    params: dict[str, str]
+    content_type: str
+    body: bytes
+    request_id: str
+    received_monotonic: float
+
+
+class Predictor:
+    """Runs predictions. Threads: any; it holds no state of its own."""
+
+    def __init__(
+        self, engine: Engine, database: Database, clock: Clock, history: History
+    ) -> None:
+        self._engine = engine
+        self._database = database
+        self._clock = clock
+        self._history = history
+
+    def predict(self, request: Request) -> Answer:
+        """Given a request, return the model's answer and whether it was accepted for recording.
+
+        Raise Forbidden outside the caller's models, InvalidInput for wrong parameters or content, and whatever
+        the engine raises; InsufficientStorage when history is required and cannot be written.
+        """
+        require_model(request.caller, request.model)
+        task = task_named(self._engine.task_of(request.model, request.version))
+        params = shaped_params(task, request.params)
+        if self._history.required and not self._database.status().is_writable:
+            raise InsufficientStorage(
+                "Predictions must be recorded (history.required), but nothing can be written now."
+            )
+        received = self._clock.wall_seconds()
+        reply, result = self._engine.call(
+            request.model,
+            request.version,
+            {"method": "predict", "params": params, "content_type": request.content_type},
+            request.body,
+            waiting_since=request.received_monotonic,
+        )
+        timing = _timing(reply, request.received_monotonic)
+        prediction_id = new_id()
+        recorded = self._history.enabled and self._record(
+            prediction_id, request, reply, bytes(result), received=received, timing=timing
+        )
+        return Answer(
+            id=prediction_id,
+            task=reply["task"],
+            model=reply["model"],
+            version=reply["version"],
+            recorded=recorded,
+            result=msgspec.Raw(bytes(result)),
+            timing=timing,
+        )
+
+    def _record(
+        self,
+        prediction_id: str,
+        request: Request,
+        reply: dict[str, Any],
+        result: bytes,
+        *,
+        received: float,
+        timing: Timing,
+    ) -> bool:
+        return predictions.record(
+            self._database,
+            predictions.Prediction(
+                id=prediction_id,
+                received_seconds=received,
+                model=reply["model"],
+                version=reply["version"],
+                task=reply["task"],
+                key_id=request.caller.key_id,
+                key_name=request.caller.key_name,
+                label=reply.get("label"),
+                confidence=reply.get("confidence"),
+                content_type=request.content_type[:100],
+                input_bytes=len(request.body),
+                result=result,
+                duration_ms=timing.total_ms,
+                request_id=request.request_id,
+            ),
+        )
+
+
+def shaped_params(task: Task, params: dict[str, str]) -> dict[str, Any]:
+    """Given a task and query parameters as text, return them as plain values the host takes.
+
+    Comma lists are split where a list is due. Raise InvalidInput naming the parameter that does not fit.
+    """
+    if not params:
+        return {}
+    known = {field.encode_name: field for field in msgspec.structs.fields(task.Params)}
+    for name in params:
+        if name not in known:
+            raise InvalidInput(
+                f"{task.title} has no parameter {name!r}. Known are: {', '.join(known)}.",
+                pointer=f"/query/{name}",
+            )
+    shaped = {
+        name: value.split(",") if "tuple[" in str(known[name].type) else value
+        for name, value in params.items()
+    }
+    try:
+        msgspec.convert(shaped, task.Params, strict=False)
+    except msgspec.ValidationError as fault:
+        text, _, place = str(fault).partition(" - at `$.")
+        raise InvalidInput(
+            f"The parameters are not valid: {fault}.",
+            errors=(FieldError(detail=text, pointer=f"/query/{place.rstrip('`')}"),),
+        ) from None
+    return shaped
+
+
+def _timing(reply: dict[str, Any], received_monotonic: float) -> Timing:
+    decode, infer, encode = reply["timing"]
+    return Timing(
+        queue_ms=round(reply["queue"] * 1000, 3),
+        decode_ms=round(decode * 1000, 3),
+        infer_ms=round(infer * 1000, 3),
+        encode_ms=round(encode * 1000, 3),
+        total_ms=round((time.monotonic() - received_monotonic) * 1000, 3),
+    )

@@ -1,0 +1,54 @@
+"""Restore: put a backup in the place of the state, prove that it starts, else put the old one back."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from appliance.clock import Clock
+from appliance.errors import BackupInvalid
+from appliance.store import restore
+from appliance.store.integrity import InstanceLock
+
+_log = logging.getLogger(__name__)
+
+
+class RestoredState(msgspec.Struct, frozen=True, kw_only=True):
+    """A restore that took place and was proved."""
+
+    from_backup: str
+    rows: dict[str, int]
+    old_state: str
+
+
+def restore_and_prove(
+    file: Path, state_dir: Path, *, clock: Clock, starts: Callable[[], str]
+) -> RestoredState:
+    """Given a backup, the state directory of a stopped appliance, and a trial start, restore.
+
+    `starts` returns an empty text when the appliance became ready on the restored state, else what went wrong; then
+    the old state is put back. Raise StateUnusable while an appliance runs on that directory, BackupInvalid when the
+    backup or the trial fails.
+    """
+    lock = InstanceLock.take(state_dir)
+    try:
+        restored = restore.restore(file, state_dir, clock=clock)
+    finally:
+        lock.release()
+    fault = starts()
+    if fault:
+        lock = InstanceLock.take(state_dir)
+        try:
+            failed = restored.revert()
+        finally:
+            lock.release()
+        raise BackupInvalid(
+            f"The appliance does not start on the restored state ({fault}). The state from before is back;"
+            f" the restored one is in {failed}."
+        )
+    return RestoredState(
+        from_backup=file.name,
+        rows={table: count.rows for table, count in restored.manifest.tables.items()},
+        old_state=str(restored.aside),
+    )

@@ -1,0 +1,154 @@
+"""`appliance backup`, `verify` and `restore`: copies of the state, checked and brought back."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from appliance.actions.backup import checked
+from appliance.actions.restore import restore_and_prove
+from appliance.cli.connection import Connection, NotRunning, admin_socket_path, connection_of
+from appliance.cli.printing import print_json, print_table
+from appliance.clock import SystemClock
+from appliance.config import Config
+
+_BACKUPS = "/api/v1/backups"
+_TRIAL_SECONDS = 120.0
+_BACKUP_SECONDS = 3600.0
+
+
+@click.command()
+@click.option("--with-models", is_flag=True, help="Put the model files in as well.")
+@click.option("--json", "is_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def backup(context: click.Context, *, with_models: bool, is_json: bool) -> None:
+    """Make a backup of the running appliance, check it and let old ones go."""
+    path = connection_of(context).socket_path
+    connection = Connection(path, timeout_seconds=_BACKUP_SECONDS)
+    made = connection.post(_BACKUPS, {"with_models": with_models})
+    if is_json:
+        print_json(made)
+        return
+    rows = ", ".join(f"{count} {table}" for table, count in made["rows"].items() if count)
+    click.echo(f"{made['path']}\n{made['bytes']:,} bytes, checked: {rows or 'no rows yet'}.")
+    for name in made["removed"]:
+        click.echo(f"Removed the older {name}.")
+
+
+@click.command()
+@click.option("--json", "is_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def backups(context: click.Context, *, is_json: bool) -> None:
+    """List the finished backups, newest first."""
+    found = connection_of(context).get(_BACKUPS)["backups"]
+    if is_json:
+        print_json(found)
+        return
+    print_table(
+        ("made", "release", "bytes", "file"),
+        ((one["made"], one["version"], f"{one['bytes']:,}", one["path"]) for one in found),
+    )
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--json", "is_json", is_flag=True, help="Print JSON.")
+def verify(file: Path, *, is_json: bool) -> None:
+    """Check a backup FILE from its first byte to its last; no running appliance is needed."""
+    found = checked(file)
+    if is_json:
+        print_json(found)
+        return
+    rows = ", ".join(f"{count} {table}" for table, count in found.rows.items() if count)
+    click.echo(
+        f"{file.name} is sound: made {found.created} by release {found.version},"
+        f" schema {found.schema}; it holds {rows or 'no rows'}."
+    )
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--json", "is_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def restore(context: click.Context, file: Path, *, is_json: bool) -> None:
+    """Bring back the state in a backup FILE; the appliance must be stopped.
+
+    The backup is checked first, the present state is kept, and if the appliance does not start on the restored
+    state, the present one is put back.
+    """
+    config = context.find_object(Config) or Config()
+    done = restore_and_prove(
+        file.absolute(),
+        Path(config.state.dir).absolute(),
+        clock=SystemClock(),
+        starts=lambda: trial_start(config, context.meta.get("config_path")),
+    )
+    if is_json:
+        print_json(done)
+        return
+    rows = ", ".join(f"{count} {table}" for table, count in done.rows.items() if count)
+    click.echo(
+        f"Restored from {done.from_backup}: {rows or 'no rows'}.\n"
+        f"The state from before is kept in {done.old_state}. Start the appliance again."
+    )
+
+
+def trial_start(config: Config, config_path: str | None) -> str:
+    """Given the configuration, start the appliance on a free port until it is ready, then stop it.
+
+    Return an empty text, or what went wrong.
+    """
+    environment = {
+        **os.environ,
+        "APPLIANCE_HTTP__HOST": "127.0.0.1",
+        "APPLIANCE_HTTP__PORT": "0",
+        "APPLIANCE_STATE__DIR": str(Path(config.state.dir).absolute()),
+    }
+    for name in ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "WATCHDOG_USEC", "WATCHDOG_PID"):
+        environment.pop(name, None)
+    options = ["--config", config_path] if config_path else []
+    process = subprocess.Popen(
+        [*own_command(), *options, "serve"],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        return _wait_until_ready(process, Connection(admin_socket_path(config)))
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=config.http.drain_seconds + 30)
+
+
+def own_command() -> list[str]:
+    """Return the command line of this very program."""
+    if getattr(sys, "frozen", False):
+        return [sys.executable]
+    return [sys.executable, "-m", "appliance"]
+
+
+def _wait_until_ready(process: "subprocess.Popen[bytes]", connection: Connection) -> str:
+    deadline = time.monotonic() + _TRIAL_SECONDS
+    reason = "it did not answer"
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            lines = (process.stderr.read() if process.stderr else b"").decode(errors="replace")
+            return f"exit status {process.returncode}: {lines[-600:].strip()}"
+        try:
+            readiness = connection.get("/ready")
+        except (NotRunning, click.ClickException) as fault:
+            reason = fault.format_message()
+        else:
+            if readiness["ready"]:
+                return ""
+            reason = "; ".join(readiness["reasons"])
+        time.sleep(0.1)  # a starting program cannot be awaited otherwise
+    return f"it was not ready after {_TRIAL_SECONDS:g} s: {reason}"
+
+
+COMMANDS = (backup, backups, verify, restore)

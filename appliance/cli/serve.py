@@ -1,0 +1,39 @@
+"""`appliance serve`: run the appliance in the foreground."""
+
+import faulthandler
+import gc
+
+import click
+
+from appliance import log, systemd
+from appliance.cli.start import read_config
+from appliance.clock import SystemClock
+from appliance.core import assemble
+from appliance.web.serve import Service
+
+
+@click.command()
+@click.option("--config", "config_path", type=click.Path(dir_okay=False), help="Configuration file.")
+@click.pass_context
+def serve(context: click.Context, config_path: str | None) -> None:
+    """Serve predictions over HTTP until SIGTERM."""
+    faulthandler.enable()  # the watchdog ends a hung process by SIGABRT: then the log shows where
+    config = read_config(config_path or context.meta.get("config_path"))
+    journal = log.configure(config.log)
+    notifier = systemd.Notifier()
+    parts = assemble(config, SystemClock())
+    try:
+        service = Service(parts, journal, notifier)
+        host, port = service.address
+        click.echo(
+            f"Inference appliance on http://{host}:{port}  ·  documentation at /docs\n"
+            f"The admin key is in {parts.admin_key_file}",
+            err=True,
+        )
+        gc.freeze()
+        service.run()
+    finally:
+        parts.stop()
+
+
+COMMANDS = (serve,)

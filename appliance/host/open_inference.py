@@ -1,0 +1,78 @@
+"""The Open Inference Protocol V2 on the host's side: a relayed body in, an answer's body out.
+
+The front relays the bytes unread, because reading them takes numpy and trust.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from appliance.host.infer_request import DecodePicture, InferRequest, decode_request
+from appliance.host.infer_response import encode_response
+from appliance.host.tensor_codec import Array
+from appliance.host.tensor_spec import TensorSpec
+
+__all__ = [
+    "DecodePicture",
+    "InferRequest",
+    "TensorModel",
+    "TensorSpec",
+    "answer",
+    "decode_request",
+    "encode_response",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorModel:
+    """A model as tensor requests see it.
+
+    `infer` takes an array for each input, with any batch up to `most_batch`, and returns one for
+    each output; `labels` holds the class labels of an output by its name.
+    """
+
+    name: str
+    version: int
+    inputs: Sequence[TensorSpec]
+    outputs: Sequence[TensorSpec]
+    most_batch: int
+    infer: Callable[[Mapping[str, Array]], Mapping[str, Array]]
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    decode_picture: DecodePicture | None = None
+
+
+def answer(
+    model: TensorModel, header: Mapping[str, Any], body: bytes | bytearray | memoryview
+) -> tuple[dict[str, Any], bytes]:
+    """Given a relayed call, run it and return the reply's header and body.
+
+    The call's header has `json_bytes` (Inference-Header-Content-Length, or None) and `request_id`,
+    the id of an answer to a client that gave none. The reply's has `json_bytes`, `batch`, `id` and
+    `timing`: the seconds of decode, infer and encode. Raise MalformedRequest, InvalidInput or
+    PayloadTooLarge for a wrong request.
+    """
+    started = time.perf_counter()
+    request = decode_request(
+        memoryview(body),
+        header.get("json_bytes"),
+        model.inputs,
+        model.outputs,
+        most_batch=model.most_batch,
+        request_id=header.get("request_id", ""),
+        decode_picture=model.decode_picture,
+    )
+    decoded = time.perf_counter()
+    arrays = model.infer(request.arrays)
+    inferred = time.perf_counter()
+    encoded, json_bytes = encode_response(
+        request, arrays, model=model.name, version=str(model.version), labels=model.labels
+    )
+    ended = time.perf_counter()
+    reply = {
+        "json_bytes": json_bytes,
+        "batch": request.batch,
+        "id": request.id,
+        "timing": (decoded - started, inferred - decoded, ended - inferred),
+    }
+    return reply, encoded

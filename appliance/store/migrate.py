@@ -1,0 +1,124 @@
+"""Bringing a database to this program's schema, with a checked copy of the old one kept first."""
+
+import contextlib
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import apsw
+
+from appliance import errors
+from appliance.clock import Clock
+from appliance.store.connection import APPLICATION_ID, Connection
+from appliance.store.copies import check_copy, copy_database, count_tables
+from appliance.store.files import size_of, sync_directory, unused, utc_stamp
+from appliance.store.migrations import LATEST, MIGRATIONS, Migration
+
+log = logging.getLogger("appliance.store")
+
+PRE_UPGRADE_DIRECTORY = "backups-pre-upgrade"
+
+
+def migrate(
+    connection: Connection,
+    *,
+    clock: Clock,
+    migrations: tuple[Migration, ...] = MIGRATIONS,
+    vfs: str | None = None,
+) -> int:
+    """Given the writer's connection, bring the schema to the newest step and return its number.
+
+    Everything happens in one transaction; on a fault the file is as it was. Raise SchemaTooNew
+    when a newer program wrote the file, StateUnusable when it is not ours or a step fails.
+    """
+    found = schema_of(connection)
+    latest = migrations[-1].version
+    if found > latest:
+        raise errors.SchemaTooNew(
+            f"{connection.path} has schema {found}; this release knows up to {latest}. Install the"
+            " release that wrote it, or restore a backup made before the upgrade (see"
+            f" {connection.path.parent / PRE_UPGRADE_DIRECTORY})."
+        )
+    if found == latest:
+        return latest
+    if found > 0:
+        keep_copy(connection, found, clock=clock, vfs=vfs)
+    try:
+        _run_steps(connection, [step for step in migrations if step.version > found])
+    except apsw.Error as fault:
+        raise errors.StateUnusable(
+            f"The database could not be brought from schema {found} to {latest}: {fault}. It is"
+            " unchanged; install the release before, or report this."
+        ) from fault
+    log.info("database migrated", extra={"from": found, "to": latest})
+    return latest
+
+
+def schema_of(connection: Connection) -> int:
+    """Return the schema number, 0 for an empty file; raise StateUnusable for another program's."""
+    application = connection.value("PRAGMA application_id")
+    tables = connection.value("SELECT count(*) FROM sqlite_schema")
+    if application == 0 and tables == 0:
+        return 0
+    if application != APPLICATION_ID:
+        raise errors.StateUnusable(
+            f"{connection.path} is a database of another program; move it away or change"
+            " state.dir."
+        )
+    return int(connection.value("PRAGMA user_version"))
+
+
+def keep_copy(
+    connection: Connection, schema: int, *, clock: Clock, vfs: str | None = None
+) -> Path:
+    """Given the database before an upgrade, return the path of a checked copy that is kept.
+
+    Raise StateUnusable when there is no room or the copy is not sound: no upgrade without a copy.
+    """
+    path = connection.path
+    directory = path.parent / PRE_UPGRADE_DIRECTORY
+    directory.mkdir(mode=0o700, exist_ok=True)
+    needed = 2 * size_of(path) + size_of(path.with_name(path.name + "-wal"))
+    if shutil.disk_usage(directory).free < needed:
+        raise errors.StateUnusable(
+            f"The upgrade needs {needed} free bytes in {directory} for a copy of the database."
+        )
+    name = f"appliance-s{schema}-{utc_stamp(clock.wall_seconds())}.db"
+    target = unused(directory / name)
+    unfinished = target.with_name(target.name + ".tmp")
+    unfinished.unlink(missing_ok=True)
+    try:
+        copy_database(path, unfinished, vfs=vfs)
+        if check_copy(unfinished) != (schema, count_tables(connection)):
+            raise errors.BackupInvalid("The copy has other rows than the database.")
+    except (apsw.Error, OSError, errors.BackupInvalid) as fault:
+        unfinished.unlink(missing_ok=True)
+        raise errors.StateUnusable(
+            f"No sound copy of the database could be made before its upgrade: {fault}"
+        ) from fault
+    os.rename(unfinished, target)
+    sync_directory(directory)
+    log.info("copy kept before upgrade", extra={"path": str(target)})
+    return target
+
+
+def _run_steps(connection: Connection, steps: list[Migration]) -> None:
+    connection.sql("BEGIN IMMEDIATE")
+    try:
+        for step in steps:
+            for statement in step.statements:
+                connection.sql(statement)
+            connection.sql(f"PRAGMA user_version = {step.version:d}")
+        connection.sql(f"PRAGMA application_id = {APPLICATION_ID:d}")
+        if connection.sql("PRAGMA foreign_key_check"):
+            raise apsw.ConstraintError("rows point to nothing after the change")
+        connection.sql("COMMIT")
+    except BaseException:
+        with contextlib.suppress(apsw.Error):
+            if connection.is_in_transaction:
+                connection.sql("ROLLBACK")
+        raise
+
+
+__all__ = ["LATEST", "PRE_UPGRADE_DIRECTORY", "keep_copy", "migrate", "schema_of"]

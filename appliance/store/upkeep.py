@@ -1,0 +1,122 @@
+"""What the writer's thread does between transactions: watch the disk, probe, tidy."""
+
+import logging
+from pathlib import Path
+from typing import Protocol
+
+from appliance.clock import Clock
+from appliance.store import settings
+from appliance.store.connection import MEBIBYTE, PAGE_BYTES, Connection
+from appliance.store.disk import DiskWatch
+from appliance.store.files import size_of
+from appliance.store.wall_clock import WallClock
+
+log = logging.getLogger("appliance.store")
+
+#: How often the wall time is noted in the database, in seconds: the reference for a wrong clock
+#: after a restart, and a real write that finds a read-only disk.
+NOTE_TIME_SECONDS = 60.0
+LATEST_SECONDS = 10.0
+#: A write-ahead log longer than this is emptied as soon as nobody reads from it.
+LONG_WAL_BYTES = 8 * MEBIBYTE
+#: History rows given up at once when the quota stops a write.
+ROWS_GIVEN_UP = 1000
+
+LAST_SEEN_SETTING = "last_seen_seconds"
+PROBE_SETTING = "last_write_seconds"
+
+
+class _WriterState(Protocol):
+    has_failed: bool
+
+    def release_latest(self) -> None:
+        """Put the rows of `submit_latest` into the queue."""
+
+
+class Upkeep:
+    """The writer's chores.
+
+    Threads: `run` and `make_room` are called by the writer's thread only.
+    """
+
+    writer: _WriterState
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock,
+        quota_bytes: int,
+        disk: DiskWatch | None,
+        last_seen_seconds: float | None = None,
+    ) -> None:
+        self._wal = path.with_name(path.name + "-wal")
+        self._clock = clock
+        self._quota_pages = quota_bytes // PAGE_BYTES
+        self._disk = disk
+        self.wall_clock = WallClock(clock, last_seen_seconds=last_seen_seconds)
+        self._next_note = clock.monotonic()
+        self._next_latest = clock.monotonic()
+
+    def run(self, connection: Connection | None) -> None:
+        """Given the writer's connection, or None on a damaged database, do what is due.
+
+        Raise the apsw error of the first chore that fails.
+        """
+        if self._disk is not None:
+            self._disk.check()
+        seen = self.wall_clock.observe()
+        if connection is None:
+            return
+        now = self._clock.monotonic()
+        if now >= self._next_latest:
+            self._next_latest = now + LATEST_SECONDS
+            self.writer.release_latest()
+        if now >= self._next_note or self.writer.has_failed:
+            self._next_note = now + NOTE_TIME_SECONDS
+            self._note_time(connection, seen)
+        if size_of(self._wal) > LONG_WAL_BYTES:
+            connection.sql("PRAGMA wal_checkpoint(PASSIVE)")
+            connection.sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def make_room(self, connection: Connection | None) -> bool:
+        """A write met a full disk or quota: give something up; return whether to try again."""
+        if connection is not None and self._is_at_quota(connection):
+            return give_up_history(connection, ROWS_GIVEN_UP) > 0
+        if self._disk is None:
+            return False
+        has_freed = self._disk.release()
+        self._disk.note_full()
+        return has_freed
+
+    def _is_at_quota(self, connection: Connection) -> bool:
+        pages = int(connection.value("PRAGMA page_count"))
+        free = int(connection.value("PRAGMA freelist_count"))
+        return pages - free >= self._quota_pages - 64
+
+    def _note_time(self, connection: Connection, seen_seconds: float | None) -> None:
+        settings.put(connection, PROBE_SETTING, self._clock.wall_seconds())
+        if seen_seconds is not None:
+            settings.put(connection, LAST_SEEN_SETTING, seen_seconds)
+
+
+def give_up_history(connection: Connection, rows: int) -> int:
+    """Given the writer's connection outside a transaction, delete the oldest predictions.
+
+    Return how many were deleted.
+    """
+    connection.sql("BEGIN IMMEDIATE")
+    try:
+        connection.sql(
+            "DELETE FROM predictions WHERE sequence IN"
+            " (SELECT sequence FROM predictions ORDER BY received_seconds, sequence LIMIT ?)",
+            (rows,),
+        )
+        deleted = connection.changes()
+        connection.sql("COMMIT")
+    except BaseException:
+        if connection.is_in_transaction:
+            connection.sql("ROLLBACK")
+        raise
+    log.warning("history given up at the quota", extra={"rows": deleted})
+    return deleted

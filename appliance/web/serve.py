@@ -1,0 +1,138 @@
+"""Serve: the HTTP server around the assembled appliance, from first listener to last answer."""
+
+import logging
+import re
+import signal
+import socket
+import threading
+import time
+from collections.abc import Mapping
+
+from appliance import systemd
+from appliance.core import Appliance
+from appliance.errors import Problem
+from appliance.log import Journal
+from appliance.web.admin_door import AdminDoor
+from appliance.web.app import SHAPES, create_app
+from appliance.web.lanes import Lane
+from appliance.web.server import Server, bind
+
+_log = logging.getLogger(__name__)
+_INFERENCE_PATH = re.compile(r".*/(?:predict|infer|classify|detect_step)$")
+_EXTEND_SECONDS = 30
+
+
+class Service:
+    """The running HTTP service of one appliance. Threads: `run` is the main thread's."""
+
+    def __init__(self, parts: Appliance, journal: Journal, notifier: systemd.Notifier) -> None:
+        self._parts = parts
+        self._notifier = notifier
+        self._is_announced = False
+        self._disk_turns = 0
+        self._application = create_app(parts, line=journal.request)
+        self._listener = _listener(parts, notifier)
+        http = parts.config.http
+        self.server = Server(
+            self._application,
+            http,
+            parts.config.limits,
+            listener=self._listener,
+            spool_dir=parts.places.spool,
+            lane_of=lane_of,
+            problem_bytes=_problem_bytes,
+            on_event=parts.metrics.server_event,
+            authorised=self._authorised,
+            body_limit=self._body_limit,
+            keeps_listener=notifier.is_listening,
+        )
+        parts.metrics.watch_connections(self.server.connections)
+        self._admin_door = AdminDoor(self._application, parts.places.admin_socket)
+        self._watchdog = systemd.Watchdog(notifier, systemd.watchdog_interval_seconds())
+        self._watchdog.add("supervisor", parts.engine.supervisor.heartbeat_age_seconds)
+        self._watchdog.add(
+            "database writer", lambda: parts.database.status().heartbeat_seconds_ago
+        )
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The address and port that are listened on."""
+        name = self._listener.getsockname()
+        return str(name[0]), int(name[1])
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then drain; the appliance itself is left to the caller."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        self._admin_door.start()
+        _log.info("listening", extra={"host": self.address[0], "port": self.address[1]})
+        try:
+            self.server.run(self._tick)
+        finally:
+            self._admin_door.stop()
+            self._notifier.stopping()
+
+    def _stop(self, *_: object) -> None:
+        self._parts.health.begin_stop()
+        self._notifier.stopping()
+        self.server.stop(self._parts.config.http.drain_seconds)
+
+    def _tick(self) -> None:
+        """About once a second, from the very loop that serves: so a loop that hangs is noticed."""
+        self._watchdog.tick(time.monotonic())
+        if not self._is_announced:
+            self._announce()
+        self._disk_turns += 1
+        if self._disk_turns % 5 == 0:
+            threading.Thread(target=self._parts.disk.check, name="disk", daemon=True).start()
+
+    def _announce(self) -> None:
+        readiness = self._parts.health.readiness()
+        if not readiness.ready:
+            self._notifier.extend_timeout(_EXTEND_SECONDS)
+            self._notifier.status(f"Starting: {'; '.join(readiness.reasons)[:200]}")
+            return
+        self._is_announced = True
+        models = ", ".join(
+            f"{name}@{version}" for name, version in self._parts.engine.active_versions().items()
+        )
+        self._notifier.ready(f"Serving {models or 'no model yet'} on port {self.address[1]}")
+        _log.info("ready", extra={"models": models})
+
+    def _authorised(self, headers: Mapping[str, str], address: str) -> bool:
+        shaped = {name.upper().replace("-", "_"): value for name, value in headers.items()}
+        return self._parts.gate.authorised(shaped, address)
+
+    def _body_limit(self, method: str, path: str) -> int:
+        limits = self._parts.config.limits
+        if lane_of(method, path) is Lane.INFERENCE:
+            return limits.input_bytes + limits.json_bytes
+        return limits.json_bytes + 1
+
+
+def lane_of(method: str, path: str) -> Lane:
+    """Given a request line, return the lane: predictions wait for models, everything else does not."""
+    if method == "POST" and _INFERENCE_PATH.match(path.rstrip("/")):
+        return Lane.INFERENCE
+    return Lane.CONTROL
+
+
+def _listener(parts: Appliance, notifier: systemd.Notifier) -> socket.socket:
+    """Take the socket systemd kept over a restart, else bind, and leave the new one with it."""
+    http = parts.config.http
+    listener: socket.socket | None = None
+    for passed in systemd.passed_sockets():
+        if listener is None and systemd.is_listening_on(passed.socket, http.host, http.port):
+            listener = passed.socket
+        else:
+            passed.socket.close()
+            notifier.remove_stored(passed.name)
+    if listener is None:
+        listener = bind(http.host, http.port)
+        notifier.store_socket("http", listener)
+    return listener
+
+
+def _problem_bytes(problem: Problem, path: str, request_id: str) -> tuple[str, bytes]:
+    _, media_type, body = SHAPES.body(problem, path, request_id)
+    return media_type, body

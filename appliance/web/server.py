@@ -1,0 +1,200 @@
+"""The HTTP server: waitress' parser, channels and tasks behind a loop that defends itself.
+
+`Server.run` serves in the calling thread; predictions and everything else run in two lanes of
+worker threads. Nothing a client does or omits may stop the loop, fill the memory or hold the disk.
+"""
+
+import logging
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from appliance.clock import Clock, SystemClock
+from appliance.config import Http, Limits
+from appliance.errors import ShuttingDown
+from appliance.web.body import Spool
+from appliance.web.census import Census, is_loopback
+from appliance.web.channel import Channel
+from appliance.web.door import Door, bind
+from appliance.web.front import Front
+from appliance.web.gate import Events, Gate, ProblemBytes
+from appliance.web.host_names import HostNames
+from appliance.web.lanes import Lane, Lanes
+from appliance.web.loop import Loop
+
+__all__ = ["Connections", "Lane", "Server", "bind"]
+
+_log = logging.getLogger(__name__)
+_TICK_SECONDS = 1.0
+_DRAIN_TURN_SECONDS = 0.1
+#: Control requests that may wait; they are short, so a longer line only hides a fault.
+_CONTROL_WAITING = 256
+
+
+class Connections(msgspec.Struct, frozen=True, kw_only=True):
+    """How busy the server is."""
+
+    open: int
+    waiting_inference: int
+    waiting_control: int
+    spooled_bytes: int
+
+
+class Server:
+    """A listener, its connections and the threads behind them.
+
+    Threads: built and run by one thread, the serving loop; `stop` may be called by a signal
+    handler or any thread, `connections` by any thread.
+    """
+
+    def __init__(
+        self,
+        application: Callable[..., Any],
+        http: Http,
+        limits: Limits,
+        *,
+        listener: socket.socket,
+        spool_dir: Path,
+        lane_of: Callable[[str, str], Lane],
+        problem_bytes: ProblemBytes,
+        on_event: Events,
+        authorised: Callable[[Mapping[str, str], str], bool],
+        body_limit: Callable[[str, str], int] | None = None,
+        clock: Clock | None = None,
+        is_local: Callable[[str], bool] = is_loopback,
+        keeps_listener: bool = False,
+    ) -> None:
+        """Given the application and its rules, prepare to serve on a socket of `bind`.
+
+        `authorised` sees header names in lower case and the peer's address; it is asked in the
+        loop and must not block. `keeps_listener` leaves the listener open for a successor.
+        """
+        clock = clock or SystemClock()
+        spool_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lanes = Lanes(
+            threads={Lane.INFERENCE: http.threads, Lane.CONTROL: http.control_threads},
+            most_waiting={Lane.INFERENCE: limits.waiting, Lane.CONTROL: _CONTROL_WAITING},
+        )
+        self._gate = Gate(
+            limits=limits,
+            lanes=self._lanes,
+            spool=Spool(spool_dir, limits.spool_bytes),
+            host_names=HostNames(http.host_names),
+            lane_of=lane_of,
+            body_limit=body_limit,
+            authorised=authorised,
+        )
+        self._loop = Loop()
+        self._census = Census(
+            most=http.connections,
+            most_per_address=http.connections_per_address,
+            is_local=is_local,
+        )
+        self._front = Front(
+            application,
+            http,
+            self._gate,
+            loop=self._loop,
+            census=self._census,
+            clock=clock,
+            problem_bytes=problem_bytes,
+            on_event=on_event,
+            port=listener.getsockname()[1],
+        )
+        self._clock = clock
+        self._check_seconds = min(
+            _TICK_SECONDS,
+            http.header_seconds / 4,
+            http.body_grace_seconds / 4,
+            http.idle_seconds / 4,
+        )
+        self._door = Door(listener, self._front)
+        self._keeps_listener = keeps_listener
+        self._drain_seconds: float | None = None
+        self._drained_at = 0.0
+
+    def connections(self) -> Connections:
+        """Return how busy the server is now."""
+        return Connections(
+            open=self._census.open,
+            waiting_inference=self._lanes.waiting(Lane.INFERENCE),
+            waiting_control=self._lanes.waiting(Lane.CONTROL),
+            spooled_bytes=self._gate.spool.taken_bytes,
+        )
+
+    def stop(self, drain_seconds: float) -> None:
+        """Given how long running requests may take, have `run` return; safe in a signal handler.
+
+        New requests get 503 from now on and no new connections are taken.
+        """
+        self._drain_seconds = drain_seconds
+        self._loop.wake()
+
+    def run(self, tick: Callable[[], None]) -> None:
+        """Serve until `stop`, and call `tick` about once a second from the loop that serves."""
+        self._lanes.start()
+        self._door.open()
+        next_tick = next_check = self._clock.monotonic()
+        try:
+            while not self._is_done():
+                happened = self._loop.wait(self._turn_seconds())
+                now = self._front.now = self._clock.monotonic()
+                self._loop.act(happened)
+                if now >= next_check:
+                    next_check = now + self._check_seconds
+                    self._check(now)
+                if now >= next_tick:
+                    next_tick = now + _TICK_SECONDS
+                    _call_tick(tick)
+        finally:
+            self._close()
+
+    def _turn_seconds(self) -> float:
+        return min(self._check_seconds, _DRAIN_TURN_SECONDS if self._gate.is_closing else 1.0)
+
+    def _is_done(self) -> bool:
+        if self._drain_seconds is None:
+            return False
+        now = self._clock.monotonic()
+        if not self._gate.is_closing:
+            self._begin_drain(now + self._drain_seconds)
+        is_idle = not any(channel.is_working for channel in self._channels())
+        return is_idle or now >= self._drained_at
+
+    def _begin_drain(self, drained_at: float) -> None:
+        self._drained_at = drained_at
+        self._gate.is_closing = True
+        self._door.close(keeps_listener=self._keeps_listener)
+        for channel in self._channels():
+            if channel.is_receiving:
+                channel.refuse(ShuttingDown("The appliance is stopping; send this again."))
+                channel.refresh()
+
+    def _check(self, now: float) -> None:
+        self._door.check()
+        for channel in self._channels():
+            try:
+                channel.check(now)
+            except Exception:
+                _log.exception("a connection met an error nobody caught")
+                channel.handle_close()
+
+    def _channels(self) -> list[Channel]:
+        return list(self._front.active_channels.values())
+
+    def _close(self) -> None:
+        self._door.close(keeps_listener=self._keeps_listener)
+        for channel in self._channels():
+            channel.handle_close()
+        self._lanes.stop()
+        self._loop.close()
+
+
+def _call_tick(tick: Callable[[], None]) -> None:
+    try:
+        tick()
+    except Exception:
+        _log.exception("the serving loop's tick failed")

@@ -1,0 +1,90 @@
+"""The bytes of a prediction's input: the body itself, or the `file` part of a multipart form."""
+
+from typing import NamedTuple
+
+import falcon
+from falcon.media.multipart import MultipartFormHandler, MultipartParseOptions
+
+from appliance.errors import InvalidInput, MalformedRequest, PayloadTooLarge, UnsupportedMedia
+
+_MEBIBYTE = 1024 * 1024
+
+
+class Upload(NamedTuple):
+    """One file as sent; `name` is what the client called it, for display only."""
+
+    body: bytes
+    content_type: str
+    name: str = ""
+
+
+def media_type(text: str | None) -> str:
+    """Given a Content-Type, return its type/subtype in lower case; raise UnsupportedMedia for garbage."""
+    essence = (text or "").partition(";")[0].strip().lower()
+    if essence and (essence.count("/") != 1 or not essence.isascii()):
+        raise UnsupportedMedia("The Content-Type is not a media type such as image/jpeg.")
+    return essence
+
+
+def read_input(request: falcon.Request, *, most_bytes: int) -> Upload:
+    """Given a request, return its input.
+
+    Raise PayloadTooLarge beyond `most_bytes`, MalformedRequest for a broken form, InvalidInput for a form
+    without exactly one part named `file`.
+    """
+    content_type = media_type(request.content_type)
+    length = request.content_length
+    if length is not None and length > most_bytes + _MEBIBYTE:
+        raise _too_large(most_bytes)
+    if content_type == "multipart/form-data":
+        return only_file(request, most_bytes=most_bytes)
+    body = request.bounded_stream.read(most_bytes + 1)
+    if len(body) > most_bytes:
+        raise _too_large(most_bytes)
+    return Upload(body=body, content_type=content_type)
+
+
+def only_file(request: falcon.Request, *, most_bytes: int, field: str = "file") -> Upload:
+    """Given a multipart request, return its part named `field`; it must be the only one."""
+    if request.content_length in (None, 0):
+        raise MalformedRequest("The form is empty.")
+    found: Upload | None = None
+    try:
+        for part in _form(request):
+            if part.name != field:
+                raise InvalidInput(
+                    f"The form has a part {part.name!r}; only {field!r} is expected.",
+                    pointer=f"/{part.name}",
+                )
+            if found is not None:
+                raise InvalidInput(f"The form has more than one part {field!r}; send one.")
+            body = part.stream.read(most_bytes + 1)
+            if len(body) > most_bytes:
+                raise _too_large(most_bytes)
+            found = Upload(body, media_type(part.content_type), (part.filename or "")[:255])
+    except (UnicodeDecodeError, AssertionError, ValueError) as fault:
+        raise MalformedRequest(f"The form's part headers are not valid: {fault}.") from None
+    if found is None:
+        raise InvalidInput(f"The form has no part named {field!r}.", pointer=f"/{field}")
+    if found.content_type == "text/plain" and not found.name:
+        return found
+    return found
+
+
+def _form(request: falcon.Request) -> "falcon.media.multipart.MultipartForm":
+    options = MultipartParseOptions()
+    options.max_body_part_count = 8
+    options.max_body_part_buffer_size = _MEBIBYTE
+    options.max_body_part_headers_size = 4096
+    options.max_secure_filename_length = 96
+    handler = MultipartFormHandler(parse_options=options)
+    form = handler.deserialize(
+        request.bounded_stream, request.content_type, request.content_length
+    )
+    return form  # type: ignore[return-value]
+
+
+def _too_large(most_bytes: int) -> PayloadTooLarge:
+    return PayloadTooLarge(
+        f"The input is larger than {most_bytes:,} bytes (limits.input_bytes). Send a smaller one."
+    )

@@ -1,0 +1,167 @@
+"""Train the step network on walks whose truth is a little late, a little early, or missing."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from steps_data import Walk, clean, heat, trust
+from steps_net import BEFORE, CORES, RATE_HZ, STRIDE, WINDOW, StepNet
+from steps_synthetic import NEGATIVES, walking
+from torch.nn import functional
+
+from appliance.tasks.step_signal import Buffer, Framing, cut
+
+Samples = NDArray[np.float32]
+FRAMING = Framing(RATE_HZ, WINDOW, WINDOW - BEFORE - 20, 20, STRIDE)
+#: How far the truth of one walk may be shifted as a whole, and one step by itself.
+MOST_LAG_SECONDS = 0.3
+MOST_SNAP_SECONDS = 0.12
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Everything that decides how a network comes out, the seed included."""
+
+    epochs: int = 40
+    align_after: tuple[int, ...] = (10, 18)
+    batch: int = 128
+    rate: float = 4e-3
+    walk_windows: int = 8000
+    negative_windows: int = 4800
+    synthetic_windows: int = 800
+    bell_seconds: float = 0.05
+    width: int = 32
+    seed: int = 1
+
+
+@dataclasses.dataclass
+class Lesson:
+    """One training walk: its signal and the truth as believed so far, in seconds."""
+
+    signal: Samples
+    steps: NDArray[np.float64]
+
+
+def predict(net: StepNet, signal: Samples) -> Samples:
+    """Given a walk [n, 3] at 50 Hz, return the step probability at 25 Hz, as the appliance."""
+    _, windows, total = cut(Buffer(), signal, FRAMING, closes=True)
+    net.eval()
+    with torch.no_grad():
+        parts = [torch.sigmoid(net(part)) for part in torch.from_numpy(windows).split(512)]
+    flat = torch.cat(parts).reshape(-1).numpy() if parts else np.zeros(0, np.float32)
+    return flat[: -(-total // STRIDE)]
+
+
+def fit(walks: list[Walk], recipe: Recipe) -> StepNet:
+    """Given training walks, train a network by the recipe and return it."""
+    torch.manual_seed(recipe.seed)
+    random = np.random.default_rng(recipe.seed)
+    net = StepNet(recipe.width)
+    lessons = [Lesson(walk.signal, clean(walk.steps)) for walk in walks]
+    optimiser = torch.optim.AdamW(net.parameters(), lr=recipe.rate, weight_decay=1e-3)
+    per_epoch = recipe.walk_windows + recipe.negative_windows + recipe.synthetic_windows
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, recipe.rate, total_steps=recipe.epochs * (per_epoch // recipe.batch)
+    )
+    for epoch in range(recipe.epochs):
+        if epoch in recipe.align_after:
+            for lesson in lessons:
+                lesson.steps = align(predict(net, lesson.signal), lesson.steps)
+        net.train()
+        signals, targets, weights = _epoch(random, lessons, recipe)
+        for picked in torch.randperm(len(signals)).split(recipe.batch)[
+            : per_epoch // recipe.batch
+        ]:
+            loss = functional.binary_cross_entropy_with_logits(
+                net(signals[picked]), targets[picked], weight=weights[picked]
+            )
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+    return net
+
+
+def align(probability: Samples, steps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Given what the network thinks so far and the true step times, return the times shifted as a
+    whole to where they agree best, then each moved to a clear peak close by.
+    """
+    rate = RATE_HZ / STRIDE
+    centres = (np.arange(len(probability)) + 0.5) / rate
+    lags = np.arange(-MOST_LAG_SECONDS, MOST_LAG_SECONDS + 0.01, 0.02)
+    match = [np.interp(steps + lag, centres, probability).sum() for lag in lags]
+    shifted = steps + lags[int(np.argmax(match))]
+    fine = np.arange(-MOST_SNAP_SECONDS, MOST_SNAP_SECONDS + 0.005, 0.01)
+    heights = np.interp(shifted[:, None] + fine, centres, probability)
+    best = heights.argmax(axis=1)
+    clear = heights.max(axis=1) > 0.3
+    return np.asarray(shifted + np.where(clear, fine[best], 0.0))
+
+
+def _epoch(
+    random: np.random.Generator, lessons: list[Lesson], recipe: Recipe
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Draw one epoch: windows [n, 3, 128], targets [n, 8] and weights [n, 8]."""
+    parts = []
+    for lesson in lessons:
+        signal, steps = _vary(random, lesson)
+        parts.append(_windows(random, signal, steps, recipe, recipe.walk_windows // len(lessons)))
+    for _ in range(10):
+        walk, steps = walking(random, 20.0)
+        count = recipe.synthetic_windows // 10
+        parts.append(_windows(random, walk.astype(np.float32), steps, recipe, count))
+    each = 40
+    for make in NEGATIVES.values():
+        for _ in range(each):
+            signal = make(random, 10.0).astype(np.float32)
+            count = recipe.negative_windows // (each * len(NEGATIVES))
+            parts.append(_windows(random, signal, np.zeros(0), recipe, count))
+    signals, targets, weights = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return torch.from_numpy(signals), torch.from_numpy(targets), torch.from_numpy(weights)
+
+
+def _vary(random: np.random.Generator, lesson: Lesson) -> tuple[Samples, NDArray[np.float64]]:
+    """Return a walk played faster or slower, stronger or weaker, sampled coarser, and noisier."""
+    signal = lesson.signal.astype(np.float64)
+    count = len(signal)
+    wide = random.uniform() < 0.5
+    speed = float(np.exp(random.uniform(-0.38, 0.55) if wide else random.uniform(-0.2, 0.2)))
+    times = np.arange(count) / RATE_HZ
+    slow = np.stack([np.convolve(column, np.ones(101) / 101, "same") for column in signal.T], 1)
+    gain = float(np.exp(random.uniform(-0.4, 0.4)))
+    signal = slow + (signal - slow) * gain
+    warped = np.arange(0, times[-1], speed / RATE_HZ)
+    if random.uniform() < 0.35:
+        coarse = np.arange(0, times[-1], speed / random.uniform(20, 45))
+        signal = np.stack([np.interp(coarse, times, column) for column in signal.T], 1)
+        times = coarse
+    signal = np.stack([np.interp(warped, times, column) for column in signal.T], 1)
+    signal += random.normal(0, random.uniform(0.0, 0.2), signal.shape)
+    return signal.astype(np.float32), lesson.steps / speed
+
+
+def _windows(
+    random: np.random.Generator,
+    signal: Samples,
+    steps: NDArray[np.float64],
+    recipe: Recipe,
+    count: int,
+) -> tuple[Samples, Samples, Samples]:
+    """Cut `count` random windows of a signal [n, 3], with targets and weights; some of them begin
+    with a stretch's edge, where the appliance repeats the outermost sample.
+    """
+    begins = random.integers(0, len(signal) - WINDOW, count)
+    windows = signal[begins[:, None] + np.arange(WINDOW)]
+    for window in windows[random.uniform(size=count) < 0.08]:
+        cut_at = random.integers(1, BEFORE)
+        window[:cut_at] = window[cut_at]
+    # The bell of a probability stands in the middle of the two samples it speaks for.
+    middles = steps - 0.5 / RATE_HZ
+    target = heat(middles, len(signal), RATE_HZ, recipe.bell_seconds)
+    weight = trust(middles, len(signal), RATE_HZ)
+    answers = begins[:, None] + BEFORE + STRIDE * np.arange(CORES)
+    turned = np.ascontiguousarray(windows.transpose(0, 2, 1))
+    return turned, target[answers], weight[answers]
