@@ -13,6 +13,8 @@ from appliance.actions.issue_key import ADMIN_KEY_FILE, ensure_admin_key
 from appliance.actions.key_ring import KeyRing
 from appliance.actions.measure import Measured
 from appliance.actions.predict import Predictor
+from appliance.actions.register_models import register_models
+from appliance.actions.serve_model import ModelChanges
 from appliance.clock import Clock
 from appliance.config import Config
 from appliance.engine.canary import CanaryRounds
@@ -21,7 +23,6 @@ from appliance.errors import StateUnusable
 from appliance.host.confinement import allowed_cores
 from appliance.library.versions import install_starters, remove_partial_versions
 from appliance.metrics import Metrics
-from appliance.store import models as model_rows
 from appliance.store.database import FILE_NAME, Database
 from appliance.store.disk import DiskWatch
 from appliance.store.integrity import InstanceLock, prepare
@@ -61,6 +62,7 @@ class Appliance:
     key_ring: KeyRing
     gate: Gate
     predictor: Predictor
+    model_changes: ModelChanges
     backups: Backups
     health: HealthCheck
     lock: InstanceLock
@@ -150,7 +152,7 @@ def assemble(config: Config, clock: Clock, *, config_text: str = "") -> Applianc
         recovery=report.lost,
     )
     measured.watch(engine=engine, database=database, disk=disk, health=health)
-    engine.start(model_rows.active_versions(database))
+    engine.start(register_models(database, places.models, clock))
     canary = CanaryRounds(engine, interval_seconds=config.models.canary_seconds)
     canary.start()
     return Appliance(
@@ -165,6 +167,7 @@ def assemble(config: Config, clock: Clock, *, config_text: str = "") -> Applianc
         key_ring=ring,
         gate=gate,
         predictor=Predictor(engine, database, clock, config.history),
+        model_changes=ModelChanges(engine, database, clock),
         backups=backups,
         health=health,
         lock=lock,

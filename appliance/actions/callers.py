@@ -19,7 +19,7 @@ class Role(StrEnum):
 
     def includes(self, other: "Role") -> bool:
         """Given another role, return whether this one may do all that the other may."""
-        return _RANKS[self] >= _RANKS[other]
+        return self is other or _RANKS[self] >= _RANKS[other]
 
 
 _RANKS = {Role.DEVICE: 1, Role.OPERATOR: 2, Role.ADMIN: 3}

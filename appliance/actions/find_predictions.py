@@ -85,7 +85,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     task: str
     label: str | None
     confidence: float | None
-    key_id: str | None
+    key_id: str
     key_name: str
     content_type: str
     input_bytes: int
@@ -106,7 +106,7 @@ def page(database: Database, search: Search, caller: Caller) -> RowPage:
     found = predictions.find(database, _filter(search, caller))
     return RowPage(
         predictions=tuple(_row(prediction) for prediction in found.predictions),
-        next_cursor=found.next_cursor,
+        next_cursor=found.cursor or None,
     )
 
 
@@ -138,7 +138,7 @@ def _filter(search: Search, caller: Caller) -> Filter:
         to_seconds=_seconds(search.to, "to"),
         least_confidence=search.min_confidence,
         most_confidence=search.max_confidence,
-        cursor=search.cursor,
+        cursor=search.cursor or "",
         limit=search.limit,
     )
 
@@ -168,7 +168,7 @@ def _row(prediction: Prediction) -> Row:
         label=prediction.label,
         confidence=prediction.confidence,
         key_id=prediction.key_id,
-        key_name=prediction.key_name or "",
+        key_name=prediction.key_name,
         content_type=prediction.content_type,
         input_bytes=prediction.input_bytes,
         duration_ms=prediction.duration_ms,

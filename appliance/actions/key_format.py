@@ -21,7 +21,10 @@ ID_CHARS = 6
 _SECRET_CHARS = 30
 _CHECKSUM_CHARS = 6
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
-_SHAPE = re.compile(r"iak_([0-9A-Za-z]{6})_[0-9A-Za-z]{36}")
+#: Base 62 by pairs of digits: three look-ups make a checksum, on every request.
+_PAIRS = tuple((a + b).encode("ascii") for a in _ALPHABET for b in _ALPHABET)
+_SHAPE = re.compile(r"iak_[0-9A-Za-z]{6}_[0-9A-Za-z]{36}")
+_ID_PLACE = slice(len(PREFIX), len(PREFIX) + ID_CHARS)
 
 
 class ParsedKey(msgspec.Struct, frozen=True):
@@ -34,32 +37,25 @@ class ParsedKey(msgspec.Struct, frozen=True):
 def new_key() -> tuple[str, ParsedKey]:
     """Return a fresh key's text, which nobody can recover later, and what to store of it."""
     key_id = _random(ID_CHARS)
-    body = f"{PREFIX}{key_id}_{_random(_SECRET_CHARS)}"
-    text = body + _checksum(body)
-    return text, ParsedKey(key_id, _digest(text))
+    body = f"{PREFIX}{key_id}_{_random(_SECRET_CHARS)}".encode("ascii")
+    raw = body + _checksum(body)
+    return raw.decode("ascii"), ParsedKey(key_id, hashlib.sha256(raw).digest())
 
 
 def parse_key(text: str) -> ParsedKey | None:
     """Given any text a client sent as a key, return its parts, or None when it cannot be a key."""
-    if len(text) != KEY_CHARS:
+    if len(text) != KEY_CHARS or _SHAPE.fullmatch(text) is None:
         return None
-    found = _SHAPE.fullmatch(text)
-    if found is None or _checksum(text[:-_CHECKSUM_CHARS]) != text[-_CHECKSUM_CHARS:]:
+    raw = text.encode("ascii")
+    if _checksum(raw[:-_CHECKSUM_CHARS]) != raw[-_CHECKSUM_CHARS:]:
         return None
-    return ParsedKey(found[1], _digest(text))
+    return ParsedKey(text[_ID_PLACE], hashlib.sha256(raw).digest())
 
 
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode("ascii")).digest()
-
-
-def _checksum(body: str) -> str:
-    number = zlib.crc32(body.encode("ascii"))
-    digits = []
-    for _ in range(_CHECKSUM_CHARS):
-        number, digit = divmod(number, 62)
-        digits.append(_ALPHABET[digit])
-    return "".join(reversed(digits))
+def _checksum(body: bytes) -> bytes:
+    high, low = divmod(zlib.crc32(body), 3844)
+    high, middle = divmod(high, 3844)
+    return _PAIRS[high] + _PAIRS[middle] + _PAIRS[low]
 
 
 def _random(count: int) -> str:

@@ -55,6 +55,20 @@ class Request(NamedTuple):
     received_monotonic: float
 
 
+class TensorTurn(NamedTuple):
+    """An answered tensor request: its result is tensors, of which the history keeps only that they were."""
+
+    caller: Caller
+    model: str
+    version: int
+    task: str
+    request_id: str
+    inference_id: str
+    content_type: str
+    input_bytes: int
+    duration_ms: float
+
+
 class Predictor:
     """Runs predictions. Threads: any; it holds no state of its own."""
 
@@ -102,6 +116,28 @@ class Predictor:
             timing=timing,
         )
 
+    def record_tensors(self, turn: TensorTurn) -> bool:
+        """Given an answered tensor request, return whether it was accepted for recording."""
+        if not self._history.enabled:
+            return False
+        return predictions.record(
+            self._database,
+            predictions.Prediction(
+                id=new_id(),
+                received_seconds=self._clock.wall_seconds(),
+                model=turn.model,
+                version=turn.version,
+                task=turn.task,
+                key_id=turn.caller.key_id or "",
+                key_name=turn.caller.key_name,
+                content_type=turn.content_type[:100],
+                input_bytes=turn.input_bytes,
+                result=msgspec.json.encode({"tensors": turn.inference_id}),
+                duration_ms=turn.duration_ms,
+                request_id=turn.request_id,
+            ),
+        )
+
     def _record(
         self,
         prediction_id: str,
@@ -120,7 +156,7 @@ class Predictor:
                 model=reply["model"],
                 version=reply["version"],
                 task=reply["task"],
-                key_id=request.caller.key_id,
+                key_id=request.caller.key_id or "",
                 key_name=request.caller.key_name,
                 label=reply.get("label"),
                 confidence=reply.get("confidence"),

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 
 from appliance.errors import Internal, ModelInvalid
-from appliance.host import golden, turns
+from appliance.host import golden, open_inference, turns
 from appliance.host.network import Network
+from appliance.host.raw_inference import tensor_model
 from appliance.host.specification import HostSpecification
 from appliance.library.checksums import check_sums
 from appliance.library.manifest import read_labels, read_manifest
@@ -46,7 +47,9 @@ class HostedModel:
             ),
         )
         self.task.check(self.model)
-        self.tensor_batch = specification.tensor_batch
+        self.tensors = tensor_model(
+            self.network, self.model, most_batch=specification.tensor_batch
+        )
         self.samples = golden.read_samples(directory)
         self._prove()
         self.load_seconds = time.perf_counter() - started
@@ -109,6 +112,8 @@ class HostedModel:
         method = header.get("method")
         if method == "predict":
             return self.predict(header, body)
+        if method == "infer":
+            return open_inference.answer(self.tensors, header, body)
         if method == "canary":
             return self.canary()
         if method == "end":

@@ -50,10 +50,7 @@ class Session:
         if len(turn.inputs) == 1:
             outputs = [self.network.task.infer(turn.inputs[0])]
         else:
-            outputs = [
-                {name: array.copy() for name, array in self.network.task.infer(one).items()}
-                for one in turn.inputs
-            ]
+            outputs = list(self.network.task.infer_many(turn.inputs))
         inferred = time.perf_counter()
         result = self.task.encode(outputs, turn, self.params, self.state, self.model)
         self.timing.infer += inferred - started

@@ -206,7 +206,7 @@ def _check_room(manifest: BackupManifest, target: Path, *, only_database: bool) 
 
 
 def _extract(archive: zipfile.ZipFile, name: str, member: Member, target: Path | None) -> None:
-    """Read one member, never more than the manifest declares, and write it if there is a target."""
+    """Read one member, never more than the manifest declares; write it if there is a target."""
     digest = hashlib.sha256()
     size = 0
     with archive.open(name) as reading, _sink(target) as writing:

@@ -175,6 +175,6 @@ def _open(
     try:
         return Connection(path, peewee)
     except PeeweeException as fault:
-        # Peewee wraps what happens while connecting; everywhere else here SQLite's own faults count.
-        original = fault.args[0] if fault.args else fault
+        # Peewee wraps what happens while connecting; all other code here looks at SQLite's own.
+        original = getattr(fault, "orig", None)
         raise (original if isinstance(original, apsw.Error) else fault) from None

@@ -1,10 +1,10 @@
 """The kinds of task there are. A new one is one file beside this and one line below."""
 
 from appliance.errors import NotFound
-from appliance.tasks import image_classification
+from appliance.tasks import image_classification, step_detection
 from appliance.tasks.contract import Task
 
-TASKS: tuple[Task, ...] = (image_classification.TASK,)
+TASKS: tuple[Task, ...] = (image_classification.TASK, step_detection.TASK)
 
 _by_name = {task.name: task for task in TASKS}
 

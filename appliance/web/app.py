@@ -5,6 +5,7 @@ from typing import Any
 
 import falcon
 
+from appliance.actions.predict import Predictor, TensorTurn
 from appliance.core import Appliance
 from appliance.log import RequestLine
 from appliance.web import problems
@@ -60,10 +61,37 @@ def routes(parts: Appliance) -> list[Route]:
         Route("/docs/{file_name}", documents, "file"),
         Route("/problems/{slug}", documents, "problem"),
         Route("/api/vehicle/classify", vehicles),
-        *(Route(*line) for line in open_inference.routes(parts.engine, parts.record_tensors)),
+        *open_inference.routes(
+            parts.engine,
+            limits=limits,
+            record=tensor_recorder(parts.predictor),
+            load=parts.model_changes.load,
+            unload=parts.model_changes.unload,
+        ),
     ]
     documents.describe(document(table))
     return table
+
+
+def tensor_recorder(predictor: Predictor) -> Callable[[open_inference.Inferred], None]:
+    """Given the predictor, return what records an answered tensor request in the history."""
+
+    def record(inferred: open_inference.Inferred) -> None:
+        predictor.record_tensors(
+            TensorTurn(
+                caller=inferred.caller,
+                model=inferred.model,
+                version=inferred.version,
+                task=inferred.task,
+                request_id=inferred.request_id,
+                inference_id=inferred.inference_id,
+                content_type=inferred.content_type,
+                input_bytes=inferred.input_bytes,
+                duration_ms=inferred.timing.total_ms,
+            )
+        )
+
+    return record
 
 
 def create_app(

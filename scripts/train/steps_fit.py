@@ -33,7 +33,7 @@ class Recipe:
     negative_windows: int = 4800
     synthetic_windows: int = 800
     bell_seconds: float = 0.05
-    width: int = 32
+    width: int = 24
     seed: int = 1
 
 
@@ -104,7 +104,7 @@ def align(probability: Samples, steps: NDArray[np.float64]) -> NDArray[np.float6
 def _epoch(
     random: np.random.Generator, lessons: list[Lesson], recipe: Recipe
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Draw one epoch: windows [n, 3, 128], targets [n, 8] and weights [n, 8]."""
+    """Draw one epoch: windows [n, 3, 160], targets [n, 8] and weights [n, 8]."""
     parts = []
     for lesson in lessons:
         signal, steps = _vary(random, lesson)
@@ -133,6 +133,9 @@ def _vary(random: np.random.Generator, lesson: Lesson) -> tuple[Samples, NDArray
     slow = np.stack([np.convolve(column, np.ones(101) / 101, "same") for column in signal.T], 1)
     gain = float(np.exp(random.uniform(-0.4, 0.4)))
     signal = slow + (signal - slow) * gain
+    if random.uniform() < 0.3:
+        soft = np.hanning(random.integers(5, 12))
+        signal = np.stack([np.convolve(c, soft / soft.sum(), "same") for c in signal.T], 1)
     warped = np.arange(0, times[-1], speed / RATE_HZ)
     if random.uniform() < 0.35:
         coarse = np.arange(0, times[-1], speed / random.uniform(20, 45))

@@ -90,14 +90,14 @@ def walking(random: np.random.Generator, seconds: float) -> tuple[Array, Array]:
     slope = (time < steps[0]) * (time - steps[0]) * 2 * np.pi * pace
     phase = phase + slope
     down = _direction(random)
-    level = random.uniform(1.0, 6.0)
+    level = random.uniform(1.5, 6.0)
     bounce = np.cos(phase)
     for overtone in (2, 3):
         bounce += random.uniform(0, 0.4) * np.cos(overtone * phase + random.uniform(-1, 1))
     signal = _gravity_along(down, count) + (level * bounce)[:, None] * down
     sway = np.sin(phase / 2 + random.uniform(0, 7)) * random.uniform(0, 0.6) * level
     signal += sway[:, None] * _across(random, down)
-    stride = np.cos(phase + random.uniform(0, 7)) * random.uniform(0, 0.5) * level
+    stride = np.cos(phase + random.uniform(0, 7)) * random.uniform(0, 0.4) * level
     signal += stride[:, None] * _across(random, down)
     steps = steps[steps < seconds]
     jolt = random.uniform(0, 1.0) * level

@@ -63,8 +63,8 @@ Confusion (rows are the truth):
 {confusion}
 
 Speed of the shipped file, OpenVINO on one thread, f32, one picture: median {median_ms:.2f} ms,
-90 % {p90_ms:.2f} ms, least {min_ms:.2f} ms ({cpu_note}). Size: {size_bytes:,} bytes.
-Training: {minutes} minutes a run.
+90 % {p90_ms:.2f} ms, least {min_ms:.2f} ms, on an AVX-512 server core shared with other work.
+Size: {size_bytes:,} bytes. Training: {minutes} minutes for the seeds, beside other work.
 
 ## Other pictures
 

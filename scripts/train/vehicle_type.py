@@ -13,7 +13,6 @@ import argparse
 import dataclasses
 import json
 import pathlib
-import platform
 import shutil
 import statistics
 import sys
@@ -38,10 +37,12 @@ from vehicle_data import (
 )
 from vehicle_fit import FitPlan, fit, predict
 from vehicle_nets import VehicleNet
+from vehicle_report import Quality, judge
 from vehicle_seed_weights import load_detector_backbone
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FOLD_RUN = "fold"
+SHIPPED_ROW = "shipped file on val"
 FOLD_SHARE = 0.15
 STATISTICS_PICTURES = 256
 LARGE_SAMPLES = ("bike", "car", "truck")
@@ -234,6 +235,28 @@ def describe_recipe(options: argparse.Namespace) -> str:
     )
 
 
+def judge_runs(
+    folder: pathlib.Path,
+    parts: Parts,
+    options: argparse.Namespace,
+    runs: dict[str, Run],
+    temperature: float,
+) -> dict[str, Quality]:
+    """Given the exported model and all runs, do measure them and return qualities by name."""
+    fold_logits = predict(runs[FOLD_RUN].model, parts.fold)
+    fold_labels, val_labels = parts.fold.labels, parts.val.labels
+    judged = {
+        "fold run on the fold, no temperature": judge(fold_logits, fold_labels),
+        "fold run on the fold": judge(fold_logits / temperature, fold_labels),
+    }
+    for seed in options.seeds:
+        logits = predict(runs[f"seed-{seed}"].model, parts.val) / temperature
+        judged[f"seed {seed} on val"] = judge(logits, val_labels)
+    answers = vehicle_export.predict_ir(folder / "model.xml", normalise(parts.val.pictures))
+    judged[SHIPPED_ROW] = judge(torch.from_numpy(answers), val_labels)
+    return judged
+
+
 def write_card(
     folder: pathlib.Path,
     parts: Parts,
@@ -242,34 +265,22 @@ def write_card(
     temperature: float,
 ) -> None:
     """Given the exported model and all runs, do measure them and write card.md."""
-    fold_logits = predict(runs[FOLD_RUN].model, parts.fold)
-    rows = [("fold run on the fold, no temperature", fold_logits, parts.fold.labels)]
-    rows.append(("fold run on the fold", fold_logits / temperature, parts.fold.labels))
-    seed_names = [f"seed-{seed}" for seed in options.seeds]
-    for name in seed_names:
-        logits = predict(runs[name].model, parts.val) / temperature
-        rows.append((f"{name} on val", logits, parts.val.labels))
-    exported = torch.from_numpy(
-        vehicle_export.predict_ir(folder / "model.xml", normalise(parts.val.pictures))
-    )
-    rows.append(("shipped file on val", exported, parts.val.labels))
-    judged = [(name, vehicle_report.judge(logits, labels)) for name, logits, labels in rows]
-    accuracies = [quality.accuracy * 100 for name, quality in judged if name.startswith("seed-")]
-    shipped = judged[-1][1]
+    judged = judge_runs(folder, parts, options, runs, temperature)
+    accuracies = [judged[f"seed {seed} on val"].accuracy * 100 for seed in options.seeds]
+    seeds = [runs[f"seed-{seed}"] for seed in options.seeds]
     values: dict[str, object] = {
         "dropped": parts.dropped,
-        "weights": sum(weight.numel() for weight in runs[seed_names[0]].model.parameters()),
+        "weights": sum(weight.numel() for weight in seeds[0].model.parameters()),
         "recipe": describe_recipe(options),
         "fold_count": len(parts.fold.labels),
         "temperature": temperature,
-        "rows": "\n".join(vehicle_report.quality_row(*row) for row in judged),
+        "rows": "\n".join(vehicle_report.quality_row(*item) for item in judged.items()),
         "mean_accuracy": statistics.mean(accuracies),
         "deviation": statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0,
-        "classes": vehicle_report.class_table(shipped),
-        "confusion": vehicle_report.confusion_table(shipped),
-        "cpu_note": f"{platform.machine()}, measured by the training script",
+        "classes": vehicle_report.class_table(judged[SHIPPED_ROW]),
+        "confusion": vehicle_report.confusion_table(judged[SHIPPED_ROW]),
         "size_bytes": sum((folder / f"model.{end}").stat().st_size for end in ("bin", "xml")),
-        "minutes": ", ".join(f"{runs[name].minutes:.0f}" for name in seed_names),
+        "minutes": ", ".join(f"{run.minutes:.0f}" for run in seeds),
         "others": describe_others(folder / "model.xml", options.photos),
         **vehicle_export.measure_latency_ms(folder / "model.xml"),
     }

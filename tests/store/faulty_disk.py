@@ -9,7 +9,7 @@ FSYNC_FAILED, WRITE_FAILED = 1034, 778
 
 
 class FaultyLayer(apsw.VFS):  # type: ignore[misc]
-    """Passes everything on; `failing_syncs` and `failing_writes` count down with each fault given."""
+    """Passes everything on; `failing_syncs` and `failing_writes` count down with each fault."""
 
     def __init__(self, name: str) -> None:
         self.layer_name = name

@@ -1,4 +1,4 @@
-"""A file layer for SQLite that remembers what has not reached the disk, so that a test can lose it."""
+"""A file layer for SQLite that knows what has not reached the disk, so that a test can lose it."""
 
 import random
 import shutil
@@ -26,7 +26,7 @@ class PowerCutLayer(apsw.VFS):  # type: ignore[misc]
         return _File(self, name, flags)
 
     def cut(self, directory: Path, target: Path, chance: random.Random) -> None:
-        """Copy the files of `directory` as a power cut now would leave them: some writes missing."""
+        """Copy the files of `directory` as a power cut would leave them: some writes missing."""
         with self.lock:
             target.mkdir()
             for path in directory.iterdir():

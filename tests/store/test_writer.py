@@ -1,4 +1,4 @@
-"""The writer: what is acknowledged is there, faults stay where they belong, the thread lives on."""
+"""The writer: what is acknowledged is there, faults stay where they belong."""
 
 import random
 import subprocess
@@ -138,7 +138,7 @@ def test_submitted_rows_are_written_in_order(database: Database) -> None:
 def test_one_wrong_row_costs_only_itself(database: Database) -> None:
     twin = a_prediction()
     made = [a_prediction(), twin, twin, a_prediction()]
-    assert all([predictions.record(database, one) for one in made])
+    assert all(predictions.record(database, one) for one in made)
     assert database.flush()
     assert len(predictions.find(database, predictions.Filter()).predictions) == 3
     status = database.status()

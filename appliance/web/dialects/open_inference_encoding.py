@@ -11,7 +11,7 @@ import falcon
 
 from appliance.errors import MalformedRequest, PayloadTooLarge, UnsupportedMedia
 
-#: zlib's window bits: with +16 it reads and writes gzip, otherwise zlib, which HTTP calls deflate (RFC 9110, 8.4.1).
+#: zlib's window bits: 16 more is gzip; without it zlib's own frame, HTTP's `deflate` (RFC 9110).
 _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 #: Level 1: on a local network the CPU is scarcer than bytes.
 _LEVEL = 1
@@ -50,31 +50,28 @@ def unpacked(body: bytes, coding: str, *, most_bytes: int) -> bytearray:
     bytes.
     """
     result = bytearray()
+    stream = zlib.decompressobj(_WINDOW_BITS[coding])
     rest = body
     try:
-        while True:
-            stream = zlib.decompressobj(_WINDOW_BITS[coding])
-            while not stream.eof:
-                piece = stream.decompress(rest, _STEP_BYTES)
-                rest = stream.unconsumed_tail
-                result += piece
-                if len(result) > most_bytes:
-                    raise _too_large(most_bytes)
-                if not piece and not rest and not stream.eof:
-                    raise MalformedRequest(f"The {coding} body is cut off.")
-            rest = stream.unused_data
-            if not rest:
-                return result
-            if coding == "deflate":
-                raise MalformedRequest("Bytes follow the end of the deflate body.")
+        while not stream.eof:
+            piece = stream.decompress(rest, _STEP_BYTES)
+            rest = stream.unconsumed_tail
+            result += piece
+            if len(result) > most_bytes:
+                raise _too_large(most_bytes)
+            if not piece and not rest and not stream.eof:
+                raise MalformedRequest(f"The {coding} body is cut off.")
     except zlib.error:
         raise MalformedRequest(
             f"The body is not {coding}, as its Content-Encoding says."
         ) from None
+    if stream.unused_data:
+        raise MalformedRequest(f"Bytes follow the end of the {coding} body.")
+    return result
 
 
 def set_body(request: falcon.Request, response: falcon.Response, body: bytes | bytearray) -> None:
-    """Given an answer's body, put it into the response, packed when the client asks for exactly that.
+    """Given an answer's body, put it into the response, packed when the client asks for just that.
 
     Clients that merely list what they understand (browsers, aiohttp) get it plain: packing tensors
     costs more time than a local network saves.

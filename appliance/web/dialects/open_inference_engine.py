@@ -1,4 +1,4 @@
-"""What the dialect needs of the engine, and how it asks: scope first, then by the protocol's words."""
+"""What the dialect needs of the engine, and how it asks: scope first, then by the path's words."""
 
 from typing import Any, Protocol
 
@@ -74,7 +74,7 @@ def visible(engine: Engine, caller: Caller) -> list[ModelStatus]:
 def tensors_of(
     status: ModelStatus,
 ) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...], bool]:
-    """Given a version's state, return its inputs, its outputs and whether requests can have a batch.
+    """Given a version's state, return its inputs, its outputs and whether requests have a batch.
 
     Where they can, the first size is the caller's choice and shown as -1.
     """

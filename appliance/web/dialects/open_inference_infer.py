@@ -119,7 +119,7 @@ class Infer:
 
 
 def header_length(text: str | None) -> int | None:
-    """Given the header's value, return its number or None; raise MalformedRequest for anything else."""
+    """Given the header's value, return its number or None; raise MalformedRequest for another."""
     if text is None:
         return None
     stripped = text.strip()

@@ -85,7 +85,7 @@ class Models:
 
     @operation(
         summary="Whether a model answers",
-        access=Access.PUBLIC,
+        access=Access.DEVICE,
         any_query=True,
         result=ModelReady,
         problems=(NotFound, ModelUnavailable),

@@ -107,7 +107,7 @@ class Repository:
     def on_post_unload(
         self, request: falcon.Request, response: falcon.Response, *, model: str
     ) -> None:
-        """Unload the model; nothing depends on another model here, so `unload_dependents` is fine."""
+        """Unload the model; none depends on another here, so `unload_dependents` is fine."""
         caller = request.context.caller
         require_model(caller, model)
         _body(request, RepositoryRequest)

@@ -61,7 +61,7 @@ class Server:
         dialect="open-inference",
     )
     def on_get_ready(self, request: falcon.Request, response: falcon.Response) -> ServerReady:
-        """Say that all active models are ready, or raise ModelUnavailable naming those that are not."""
+        """Say that all active models are ready, or raise ModelUnavailable naming the others."""
         waiting = [
             status.name
             for status in self._engine.models()

@@ -21,7 +21,12 @@ from appliance.web.operation import Access, operation_of
 
 #: Names under which other products take keys in the address; none of ours is called so.
 _KEY_PARAMETER = re.compile(r"(?:^|[&;])(?:x[-_])?(?:api[-_]?key|access_token)=", re.IGNORECASE)
-_ROLES = {Access.DEVICE: Role.DEVICE, Access.OPERATOR: Role.OPERATOR, Access.ADMIN: Role.ADMIN}
+_ROLES = {
+    Access.METRICS: Role.DEVICE,  # any key will do
+    Access.DEVICE: Role.DEVICE,
+    Access.OPERATOR: Role.OPERATOR,
+    Access.ADMIN: Role.ADMIN,
+}
 
 
 class AccessMiddleware:
@@ -35,6 +40,9 @@ class AccessMiddleware:
     def __init__(self, gate: Gate, suffixes: Mapping[str, str] | None = None) -> None:
         self._gate = gate
         self._suffixes = dict(suffixes or {})
+        #: Only described operations are kept, so their number is that of the routes. Threads: any;
+        #: two may compute the same answer at once.
+        self._known: dict[tuple[str | None, str], Access] = {}
 
     def process_request(self, request: falcon.Request, response: falcon.Response) -> None:
         """Given a request, find its caller and count it; raise RateLimited or Unauthenticated."""
@@ -48,11 +56,14 @@ class AccessMiddleware:
         address = environ.get("REMOTE_ADDR") or "unknown"
         context.caller = anonymous(address)
         _refuse_key_in_address(environ.get("QUERY_STRING", ""), response)
+        x_api_key = environ.get("HTTP_X_API_KEY")
+        authorization = environ.get("HTTP_AUTHORIZATION")
+        is_keyless = x_api_key is None and authorization is None
         admission = self._gate.admit(
-            x_api_key=environ.get("HTTP_X_API_KEY"),
-            authorization=environ.get("HTTP_AUTHORIZATION"),
+            x_api_key=x_api_key,
+            authorization=authorization,
             address=address,
-            is_cross_site=_is_cross_site(environ),
+            is_cross_site=is_keyless and _is_cross_site(environ),
         )
         context.caller = admission.caller
         context.admission = admission
@@ -75,7 +86,7 @@ class AccessMiddleware:
         try:
             if admission is not None and admission.fault is not None:
                 raise admission.fault
-            require_role(caller, _ROLES.get(needed, Role.DEVICE))
+            require_role(caller, _ROLES[needed])
         except Unauthenticated:
             is_wrong_key = admission is not None and admission.fault is not None
             _challenge(response, is_wrong_key=is_wrong_key)
@@ -85,9 +96,14 @@ class AccessMiddleware:
 
     def _needed(self, request: falcon.Request, resource: object) -> Access | None:
         """Return what the operation asks for; None where Falcon itself will answer 405."""
+        route = (request.uri_template, request.method)
+        known = self._known.get(route)
+        if known is not None:
+            return known
         suffix = self._suffixes.get(request.uri_template or "")
         operation = operation_of(resource, request.method, suffix)
         if operation is not None:
+            self._known[route] = operation.access
             return operation.access
         name = f"on_{request.method.lower()}"
         # A responder that nobody described must not stand open by oversight, whatever its suffix.

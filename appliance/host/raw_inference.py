@@ -1,0 +1,82 @@
+"""Tensor requests on the host: the model as its file has it, any batch."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from appliance.host.network import Network, is_picture
+from appliance.host.open_inference import TensorModel
+from appliance.host.tensor_spec import is_batchable, tensor_specs
+from appliance.library.manifest import Input
+from appliance.tasks import pictures
+from appliance.tasks.contract import Model, Payload
+
+def tensor_model(network: Network, model: Model, *, most_batch: int) -> TensorModel:
+    """Given a loaded network and its model, return it as tensor requests see it."""
+    inputs, outputs = tensor_specs(network.raw_inputs), tensor_specs(network.raw_outputs)
+    return TensorModel(
+        name=model.manifest.name,
+        version=model.manifest.version,
+        inputs=inputs,
+        outputs=outputs,
+        most_batch=most_batch,
+        infer=_by_rows(network) if is_batchable(inputs, outputs) else _whole(network),
+        labels=_labels_by_tensor(model),
+        decode_picture=_picture_decoder(network, model),
+    )
+
+
+def _whole(network: Network) -> "Callable[[Mapping[str, Any]], Mapping[str, Any]]":
+    return lambda arrays: network.raw().infer(arrays)
+
+
+def _by_rows(network: Network) -> "Callable[[Mapping[str, Any]], Mapping[str, Any]]":
+    def infer(arrays: Mapping[str, Any]) -> Mapping[str, Any]:
+        count = next(iter(arrays.values())).shape[0]
+        if count == 1:
+            return network.raw().infer(arrays)
+        rows = [
+            {name: array[row : row + 1] for name, array in arrays.items()} for row in range(count)
+        ]
+        answers = network.raw().infer_many(rows)
+        return {name: np.concatenate([one[name] for one in answers]) for name in answers[0]}
+
+    return infer
+
+
+def _labels_by_tensor(model: Model) -> dict[str, tuple[str, ...]]:
+    heads = zip(model.manifest.heads(), model.manifest.outputs, strict=True)
+    return {output.tensor: tuple(model.labels.get(head, ())) for head, output in heads}
+
+
+def _picture_decoder(network: Network, model: Model) -> "Callable[[bytes], Any] | None":
+    """Return what turns an encoded picture into the raw model's input row, where it takes one."""
+    described = [one for one in model.manifest.inputs if is_picture(one)]
+    if len(described) != 1:
+        return None
+    height, width = model.input_shapes[described[0].tensor][1:3]
+    tensor_type = next(
+        one["datatype"] for one in network.raw_inputs if one["name"] == described[0].tensor
+    )
+
+    def decode(encoded: bytes) -> Any:
+        picture = pictures.open_picture(Payload(body=encoded, content_type=""), model.limits)
+        pixels = pictures.decode_picture(picture, (width, height), resize=described[0].resize)
+        return network_input(pixels, described[0], as_float=tensor_type != "UINT8")
+
+    return decode
+
+
+def network_input(pixels: Any, described: Input, *, as_float: bool) -> Any:
+    """Given RGB pixels u8[height, width, 3], return them as the raw model's input without its batch.
+
+    Colour order, mean, scale and layout are the manifest's, as the compiled graph applies them for pictures.
+    """
+    if described.color_order == "BGR":
+        pixels = pixels[..., ::-1]
+    if as_float:
+        pixels = pixels.astype(np.float32)
+        pixels = (pixels - np.float32(described.mean or 0.0)) / np.float32(described.scale or 1.0)
+    axes = [("HWC").index(letter) for letter in described.layout if letter in "HWC"]
+    return np.ascontiguousarray(pixels.transpose(axes))

@@ -1,0 +1,68 @@
+import errno
+
+import pytest
+
+from appliance.errors import InsufficientStorage, Unavailable
+from appliance.web.body import MEMORY_BYTES, Body, Spool, problem_of
+
+
+def test_a_small_body_stays_in_memory(tmp_path):
+    body = Body(Spool(tmp_path / "missing", 10), 5)
+    body.append(b"ab")
+    body.append(b"cde")
+    assert len(body) == 5
+    assert body.getfile().read() == b"abcde"
+    assert body.getfile().read() == b"abcde", "always from the beginning"
+
+
+def test_a_large_body_goes_to_a_file_without_a_name(tmp_path):
+    spool = Spool(tmp_path, 10_000_000)
+    body = Body(spool, MEMORY_BYTES + 10)
+    assert spool.taken_bytes == MEMORY_BYTES + 10
+    body.append(b"a" * MEMORY_BYTES)
+    body.append(b"b" * 10)
+    assert list(tmp_path.iterdir()) == []
+    file = body.getfile()
+    assert file.read(MEMORY_BYTES) == b"a" * MEMORY_BYTES
+    assert file.read() == b"b" * 10
+    body.close()
+    body.close()
+    assert spool.taken_bytes == 0
+
+
+def test_a_body_of_unknown_length_takes_its_budget_as_it_grows(tmp_path):
+    spool = Spool(tmp_path, 2 * 1024 * 1024)
+    body = Body(spool)
+    for _ in range(4):
+        body.append(b"a" * MEMORY_BYTES)
+    with pytest.raises(Unavailable):
+        body.append(b"a" * MEMORY_BYTES)
+    body.close()
+    assert spool.taken_bytes == 0
+
+
+def test_the_budget_is_for_all_together(tmp_path):
+    spool = Spool(tmp_path, 2_000_000)
+    first = Body(spool, 1_500_000)
+    with pytest.raises(Unavailable):
+        Body(spool, 1_500_000)
+    first.close()
+    Body(spool, 1_500_000).close()
+
+
+def test_what_never_fits_is_said_to_be_too_much(tmp_path):
+    with pytest.raises(InsufficientStorage, match="spool_bytes"):
+        Body(Spool(tmp_path, 1_000_000), 1_000_001)
+
+
+def test_a_full_disk_is_told_apart_from_other_faults():
+    assert isinstance(problem_of(OSError(errno.ENOSPC, "No space")), InsufficientStorage)
+    assert isinstance(problem_of(OSError(errno.EDQUOT, "Quota")), InsufficientStorage)
+    assert isinstance(problem_of(OSError(errno.EMFILE, "Too many files")), Unavailable)
+
+
+def test_a_missing_spool_directory_is_a_fault_now_not_a_crash(tmp_path):
+    body = Body(Spool(tmp_path / "missing", 10_000_000))
+    with pytest.raises(Unavailable):
+        body.append(b"x" * (MEMORY_BYTES + 1))
+    body.close()
