@@ -11,7 +11,7 @@ from appliance.actions.backup import Backups
 from appliance.actions.health import HealthCheck
 from appliance.actions.issue_key import ADMIN_KEY_FILE, ensure_admin_key
 from appliance.actions.key_ring import KeyRing
-from appliance.actions.measure import Measured
+from appliance.actions.measure import Measured, readings
 from appliance.actions.predict import Predictor
 from appliance.actions.register_models import register_models
 from appliance.actions.serve_model import ModelChanges
@@ -109,6 +109,7 @@ def assemble(config: Config, clock: Clock, *, config_text: str = "") -> Applianc
         threads=threads,
         on_call=measured.call_finished,
         on_restart=measured.host_restarted,
+        on_load_failed=measured.load_failed,
     )
     engine.supervisor.start()  # importing OpenVINO takes longest, so it begins first
     disk = DiskWatch(places.state, reserve_bytes=config.state.reserve_bytes, clock=clock)
@@ -151,7 +152,7 @@ def assemble(config: Config, clock: Clock, *, config_text: str = "") -> Applianc
         clock_state=lambda: "suspect" if database.status().clock_is_suspect else "ok",
         recovery=report.lost,
     )
-    measured.watch(engine=engine, database=database, disk=disk, health=health)
+    metrics.watch(lambda: readings(health, backups.newest()))
     engine.start(register_models(database, places.models, clock))
     canary = CanaryRounds(engine, interval_seconds=config.models.canary_seconds)
     canary.start()
@@ -166,7 +167,7 @@ def assemble(config: Config, clock: Clock, *, config_text: str = "") -> Applianc
         canary=canary,
         key_ring=ring,
         gate=gate,
-        predictor=Predictor(engine, database, clock, config.history),
+        predictor=Predictor(engine, database, clock, config.history, metrics),
         model_changes=ModelChanges(engine, database, clock),
         backups=backups,
         health=health,

@@ -6,13 +6,11 @@ rules of `promtool check metrics`; label values are bounded, never a client, key
 """
 
 import logging
-import platform
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
-import psutil
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -24,7 +22,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from appliance import __version__
+from appliance import machine
+from appliance.machine import Labels, Reading
 
 NAMESPACE = "inference_appliance"
 #: Upper bounds in seconds. Small models answer in a millisecond, the deadline is ten seconds.
@@ -38,10 +37,6 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _OTHER = "other"
 
 _log = logging.getLogger(__name__)
-
-Labels = tuple[str, ...]
-#: One value, or one for each set of label values; None when there is nothing to tell.
-Reading = float | Mapping[Labels, float] | None
 
 
 class Family(NamedTuple):
@@ -58,7 +53,7 @@ COUNTED: dict[str, Family] = {
         "counter", "HTTP requests answered, by route template.", ("route", "method", "status")
     ),
     "request_duration_seconds": Family(
-        "histogram", "Time from the last byte of a request to its answer.", ("route",)
+        "histogram", "Time from receiving a request to its answer.", ("route",)
     ),
     "inference_requests_total": Family(
         "counter",
@@ -277,13 +272,14 @@ class Metrics:
         self.watch(readings)
 
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
-        """Given an Accept header, return all metrics and their media type: OpenMetrics 1.0 if it is
-        asked for, else the Prometheus text format 0.0.4.
+        """Given an Accept header, return all metrics and their media type: OpenMetrics 1.0 if
+        that is asked for, else the Prometheus text format 0.0.4.
         """
         # Not the client library's own choice: it echoes the version it was asked for in the header
         # of the answer and fails on one that is no number.
         if "application/openmetrics-text" in accept.lower():
-            return openmetrics.generate_latest(self.registry), openmetrics.CONTENT_TYPE_LATEST
+            body: bytes = openmetrics.generate_latest(self.registry)  # type: ignore[no-untyped-call]
+            return body, openmetrics.CONTENT_TYPE_LATEST
         return generate_latest(self.registry), CONTENT_TYPE_PLAIN_0_0_4
 
     def families(self) -> Iterator[Metric]:
@@ -297,7 +293,7 @@ class Metrics:
             counted += [_histogram(name, values) for name, values in self._histograms.items()]
         yield from counted
         yield from watched
-        readings = _machine_readings()
+        readings = machine.readings()
         yield from (_family(name, _MACHINE[name], _items(readings.get(name))) for name in _MACHINE)
 
     def _watched_families(self) -> list[Metric]:
@@ -321,8 +317,8 @@ class Metrics:
 class _Histogram:
     """Counts per bucket and the sum; guarded by the lock of its Metrics.
 
-    Ours, since `prometheus_client.Histogram.observe` takes two locks and 2 µs, and a call of a
-    model needs four: measured 9 µs against 2 µs.
+    Ours, since `prometheus_client.Histogram.observe` takes two locks and a call of a model needs
+    four of them: measured 8.5 µs for one call, against 4.2 µs under the one lock here.
     """
 
     __slots__ = ("counts", "sum_seconds")
@@ -380,29 +376,3 @@ def _histogram(name: str, series: Mapping[Labels, _Histogram]) -> Metric:
             buckets.append((str(bound), float(total)))
         metric.add_metric(labels, buckets, histogram.sum_seconds)
     return metric
-
-
-def _machine_readings() -> dict[str, Reading]:
-    memory = psutil.virtual_memory()
-    load = psutil.getloadavg()
-    return {
-        "up": 1,
-        "build_info": {(__version__, platform.python_version()): 1},
-        "machine_cpu_seconds_total": {
-            (mode,): seconds for mode, seconds in psutil.cpu_times()._asdict().items()
-        },
-        "machine_cores": psutil.cpu_count(),
-        "machine_load_average": dict(zip((("1",), ("5",), ("15",)), load, strict=True)),
-        "machine_memory_bytes": memory.total,
-        "machine_memory_available_bytes": memory.available,
-        "machine_temperature_celsius": _temperatures(),
-        "process_threads": threading.active_count(),
-    }
-
-
-def _temperatures() -> dict[Labels, float]:
-    found: dict[Labels, float] = {}
-    for chip, sensors in psutil.sensors_temperatures().items():
-        for number, sensor in enumerate(sensors[:32]):
-            found[(f"{chip}/{sensor.label or number}",)] = float(sensor.current)
-    return found

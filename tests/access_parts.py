@@ -57,7 +57,9 @@ def edit(database: Database, statement: str) -> None:
 
     Inside this process a second SQLite library would drop the first one's locks (POSIX).
     """
-    program = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit()"
+    program = (
+        "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit()"
+    )
     subprocess.run([sys.executable, "-c", program, str(database.path), statement], check=True)
 
 

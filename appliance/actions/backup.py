@@ -131,10 +131,10 @@ class Backups:
             )
         )
 
-    def newest(self) -> tuple[str, float] | None:
-        """Return the newest backup's name and when it was made, in seconds since 1970 UTC."""
+    def newest(self) -> rotation.Listed | None:
+        """Return the newest backup, if there is one."""
         found = rotation.listed(self._directory)
-        return (found[0].path.name, found[0].made_seconds) if found else None
+        return found[0] if found else None
 
     def check(self, name: str) -> CheckedBackup:
         """Given a backup's name, check all of it; raise NotFound or BackupInvalid."""

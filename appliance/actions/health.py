@@ -14,6 +14,7 @@ from appliance.engine.engine import Engine
 from appliance.engine.status import ModelStatus
 from appliance.store.database import Database, DatabaseStatus
 from appliance.store.disk import DiskStatus, DiskWatch, Level
+from appliance.store.rotation import Listed
 
 _STALE_CANARY_ROUNDS = 3
 
@@ -100,7 +101,7 @@ class HealthCheck:
         engine: Engine,
         database: Database,
         disk: DiskWatch,
-        newest_backup: Callable[[], tuple[str, float] | None],
+        newest_backup: Callable[[], Listed | None],
         clock_state: Callable[[], str],
         recovery: str,
     ) -> None:
@@ -119,6 +120,10 @@ class HealthCheck:
     def begin_stop(self) -> None:
         """From now on the appliance is not ready: it is stopping."""
         self._is_stopping = True
+
+    def models(self) -> list[ModelStatus]:
+        """Return the state of every installed version."""
+        return self._engine.models()
 
     def readiness(self) -> Readiness:
         """Return whether every active model answered its canary, the database takes writes and the disk is not full."""
@@ -193,9 +198,9 @@ class HealthCheck:
         if newest is None:
             young = now - self._started_wall < self._config.backup.max_age_seconds
             return BackupHealth(newest=None, age_seconds=None, is_stale=not young)
-        age = now - newest[1]
+        age = now - newest.made_seconds
         return BackupHealth(
-            newest=newest[0],
+            newest=newest.path.name,
             age_seconds=round(age, 1),
             is_stale=age > self._config.backup.max_age_seconds,
         )

@@ -12,6 +12,7 @@ from appliance.config import History
 from appliance.engine.engine import Engine
 from appliance.errors import FieldError, InsufficientStorage, InvalidInput
 from appliance.identifiers import new_id
+from appliance.metrics import Metrics
 from appliance.store import predictions
 from appliance.store.database import Database
 from appliance.tasks.contract import Task
@@ -73,8 +74,14 @@ class Predictor:
     """Runs predictions. Threads: any; it holds no state of its own."""
 
     def __init__(
-        self, engine: Engine, database: Database, clock: Clock, history: History
+        self,
+        engine: Engine,
+        database: Database,
+        clock: Clock,
+        history: History,
+        metrics: Metrics,
     ) -> None:
+        self._metrics = metrics
         self._engine = engine
         self._database = database
         self._clock = clock
@@ -106,6 +113,7 @@ class Predictor:
         recorded = self._history.enabled and self._record(
             prediction_id, request, reply, bytes(result), received=received, timing=timing
         )
+        self._metrics.prediction_answered(is_recorded=recorded)
         return Answer(
             id=prediction_id,
             task=reply["task"],

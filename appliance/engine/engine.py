@@ -38,6 +38,7 @@ class Engine:
         threads: int,
         on_call: OnCall,
         on_restart: Callable[[Served, str], None],
+        on_load_failed: Callable[[Served], None],
     ) -> None:
         self._config = config
         self._models_directory = models_directory
@@ -52,6 +53,7 @@ class Engine:
             cache_directory=cache_directory,
             threads=threads,
             on_restart=on_restart,
+            on_load_failed=on_load_failed,
         )
 
     def start(self, active: dict[str, int]) -> None:

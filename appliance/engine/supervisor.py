@@ -53,7 +53,9 @@ class Supervisor:
         cache_directory: Path,
         threads: int,
         on_restart: Callable[[Served, str], None],
+        on_load_failed: Callable[[Served], None],
     ) -> None:
+        self._on_load_failed = on_load_failed
         self._config = config
         self._socket_directory = socket_directory
         self._cache_directory = cache_directory
@@ -225,6 +227,7 @@ class Supervisor:
         problem = decoded(event.problem)
         child.is_wanted = False
         child.served.become(FAILED, problem.detail)
+        self._on_load_failed(child.served)
         _log.error("model load failed", extra={"model": child.served.name, "reason": problem.detail})
 
     def _give_up_start(self, token: int) -> None:

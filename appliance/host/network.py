@@ -108,7 +108,7 @@ class Network:
         self.raw_outputs = tuple(_description(port) for port in model.outputs)
         self.output_names = tuple(port.get_any_name() for port in model.outputs)
         self._check_names(model)
-        self.task = self._compile(_with_preprocessing(_single_batch(model), manifest))
+        self.task = self._compile(_with_preprocessing(model, manifest))
         self.input_shapes = {
             name: [
                 size.get_length() if size.is_static else -1 for size in port.get_partial_shape()
@@ -205,7 +205,7 @@ def _with_preprocessing(model: "ov.Model", manifest: Manifest) -> "ov.Model":
     pictures = [described for described in manifest.inputs if is_picture(described)]
     if not pictures:
         return model
-    steps = PrePostProcessor(model)
+    steps = PrePostProcessor(_single_batch(model))
     for described in pictures:
         entry = steps.input(described.tensor)
         entry.tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))

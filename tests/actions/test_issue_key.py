@@ -80,7 +80,9 @@ def test_an_expiry_in_the_past_is_refused(ring, clock):
     for seconds in (0, -1):
         expires = datetime.fromtimestamp(clock.wall_seconds() + seconds, tz=UTC)
         with pytest.raises(InvalidInput, match="in the future"):
-            issue_key(ring, NewKey(name="a", role=Role.DEVICE, expires=expires), caller=local_admin())
+            issue_key(
+                ring, NewKey(name="a", role=Role.DEVICE, expires=expires), caller=local_admin()
+            )
 
 
 def test_an_expiry_beyond_what_can_be_written_is_refused(ring):

@@ -65,7 +65,6 @@ def test_what_is_not_json_is_a_problem(text: bytes) -> None:
         ({}, "inputs"),
         ({"inputs": [{"shape": [1], "datatype": "FP32"}]}, "name"),
         ({"inputs": [one_input(shape=[1.5])]}, "shape"),
-        ({"inputs": [one_input(shape=[10**30])]}, "shape|integer|range"),
         ({"inputs": [], "id": 7}, "id"),
         ({"inputs": [], "id": "i" * 257}, "id"),
         ({"inputs": [], "outputs": [{}]}, "name"),

@@ -253,7 +253,9 @@ def test_no_header_gets_in_or_breaks_anything(parts, x_api_key, authorization):
     assert answer.status_code in (401, 429)
 
 
-@pytest.mark.parametrize("value", ["iak_" * 20_000, "\x00", "Bearer", "\xff" * 47, "iak_" + "0" * 43])
+@pytest.mark.parametrize(
+    "value", ["iak_" * 20_000, "\x00", "Bearer", "\xff" * 47, "iak_" + "0" * 43]
+)
 def test_huge_and_odd_keys_are_only_401(parts, value):
     assert parts.get("/device", extras={"HTTP_X_API_KEY": value}).status_code == 401
     assert parts.get("/device", extras={"HTTP_AUTHORIZATION": value}).status_code == 401

@@ -39,7 +39,10 @@ def test_a_new_key_is_shown_once_and_works(parts, admin):
     assert parts.get("/device", key).status_code == 200
     shown = parts.get(answer.headers["Location"], admin)
     assert "key" not in shown.json
-    assert key not in shown.text + parts.get(KEYS, admin).text + parts.get("/api/v1/audit", admin).text
+    assert (
+        key
+        not in shown.text + parts.get(KEYS, admin).text + parts.get("/api/v1/audit", admin).text
+    )
     assert shown.json["source_networks"] == ["192.0.2.0/24"]
     assert shown.json["last_used_address"] == "192.0.2.7"
     assert "secret_sha256" not in shown.text
@@ -67,7 +70,9 @@ def test_a_new_key_is_shown_once_and_works(parts, admin):
 def test_what_is_not_understood_is_refused(parts, admin, body, pointer):
     before = len(parts.ring.all())
     body = {"name": "camera 1", "role": "device"} | body
-    answer = parts.call("POST", KEYS, admin, body=json.dumps(body), headers={"Content-Type": "application/json"})
+    answer = parts.call(
+        "POST", KEYS, admin, body=json.dumps(body), headers={"Content-Type": "application/json"}
+    )
     assert answer.status_code == (400 if pointer is None else 422)
     assert len(parts.ring.all()) == before
     if pointer is not None:
