@@ -127,7 +127,7 @@ class Limits(_Section, frozen=True):
         Meta(description="Bytes of request bodies held on disk at once, all clients together."),
     ] = 2048 * MEBIBYTE
     image_pixels: Annotated[
-        Count, Meta(le=500_000_000, description="Most pixels of a picture.")
+        int, Meta(ge=1, le=500_000_000, description="Most pixels of a picture.")
     ] = 25_000_000
     image_formats: Annotated[
         tuple[str, ...], Meta(description="Picture formats that are decoded, by Pillow's names.")

@@ -127,6 +127,7 @@ class InProcessEngine:
         self._counters = {model.name: Counters() for model in models}
         self.states = {model.name: ("ready", "") for model in models}
         self.loaded: list[str] = []
+        self.hides_tensors = False
 
     def models(self) -> list[ModelStatus]:
         return [self.status(name, None) for name in sorted(self._models)]
@@ -141,8 +142,8 @@ class InProcessEngine:
             state=state,
             reason=reason,
             is_active=state != "stopped",
-            inputs=_described(found.inputs),
-            outputs=_described(found.outputs),
+            inputs=() if self.hides_tensors else _described(found.inputs),
+            outputs=() if self.hides_tensors else _described(found.outputs),
             labels={},
             statistics=self._counters[model].statistics(),
             restarts=0,

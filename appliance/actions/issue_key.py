@@ -2,7 +2,7 @@
 
 import ipaddress
 import os
-from datetime import datetime
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -20,33 +20,56 @@ from appliance.store.keys import StoredKey
 
 ADMIN_KEY_FILE = "admin-key"
 
-#: Year 9500: beyond 9999 a time cannot be written as RFC 3339 text.
-_LATEST_EXPIRY_SECONDS = 237_600_000_000.0
+_DAY_SECONDS = 86_400.0
 
-#: Letters, digits and plain signs of any script, but no control or formatting characters: names
-#: come back in logs and terminals.
-KeyName = Annotated[str, Meta(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
-NetworkText = Annotated[str, Meta(min_length=2, max_length=49)]
+# The patterns below are only told in the schema: checked by msgspec, a mistake would be answered
+# with the pattern instead of a sentence.
+
+#: No control characters and no invisible or direction-changing ones (Unicode TR 36): names come
+#: back in logs and terminals.
+_NAME = r"^[^\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]{1,80}$"
+_HEX = "[0-9A-Fa-f]{1,4}"
+_BYTE = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+#: IPv4, or IPv6 as eight groups, or with `::` at the end, the start or between (at most 7 colons).
+_NETWORK = (
+    rf"^(?:(?:{_BYTE}\.){{3}}{_BYTE}(?:/(?:3[0-2]|[12]?[0-9]))?"
+    rf"|(?:(?:{_HEX}:){{7}}{_HEX}|(?:{_HEX}:){{1,7}}:|::(?:{_HEX}(?::{_HEX}){{0,6}})?"
+    rf"|(?!(?:[^:]*:){{8}}){_HEX}(?::{_HEX}){{0,5}}::{_HEX}(?::{_HEX}){{0,5}})"
+    r"(?:/(?:12[0-8]|1[01][0-9]|[1-9]?[0-9]))?)$"
+)
+
+KeyName = Annotated[str, Meta(min_length=1, max_length=80, extra_json_schema={"pattern": _NAME})]
+NetworkText = Annotated[
+    str, Meta(min_length=2, max_length=49, extra_json_schema={"pattern": _NETWORK})
+]
 
 
 class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an admin asks for; empty `models` and `source_networks` mean no such bound."""
+    """What an admin asks for; empty `models` and `source_networks` mean no such bound.
+
+    The end is given as days from now, by the appliance's own clock: the clocks of those who ask
+    need not be right.
+    """
 
     name: Annotated[KeyName, Meta(description="What or who the key is for.")]
     role: Role
-    models: Annotated[tuple[Name, ...], Meta(max_length=64)] = ()
+    models: Annotated[
+        tuple[Name, ...], Meta(max_length=64, description="The only models it may use.")
+    ] = ()
     source_networks: Annotated[
         tuple[NetworkText, ...],
         Meta(max_length=32, description="Networks it may be used from, such as 192.168.1.0/24."),
     ] = ()
-    expires: Annotated[datetime, Meta(tz=True)] | None = None
+    expires_in_days: (
+        Annotated[float, Meta(gt=0, le=36_500, description="Days until it ends by itself.")] | None
+    ) = None
 
 
 def issue_key(ring: KeyRing, wanted: NewKey, *, caller: Caller) -> tuple[str, StoredKey]:
     """Given what is wanted, issue a key and return its text, for once, and what was stored.
 
-    Raise InvalidInput for a network that is none or an expiry that is over, Conflict for too many
-    keys, and the store's problems.
+    Raise InvalidInput for a name or network that is none, Conflict for too many keys, and the
+    store's problems.
     """
     text, key = _fresh(ring, wanted)
     ring.add(key, _record(ring, caller, key))
@@ -78,50 +101,44 @@ def ensure_admin_key(ring: KeyRing, state_dir: Path) -> Path | None:
 
 
 def _fresh(ring: KeyRing, wanted: NewKey) -> tuple[str, StoredKey]:
-    now_seconds = ring.clock.wall_seconds()
+    now_seconds, days = ring.clock.wall_seconds(), wanted.expires_in_days
     text, parsed = new_key()
     while ring.find(parsed.id) is not None:
         text, parsed = new_key()
     key = StoredKey(
         id=parsed.id,
-        name=wanted.name,
+        name=_checked_name(wanted.name),
         role=wanted.role.value,
         secret_sha256=parsed.secret_sha256,
         models=wanted.models,
         source_networks=_checked_networks(wanted.source_networks),
         created_seconds=now_seconds,
-        expires_seconds=_checked_expiry(wanted.expires, now_seconds),
+        expires_seconds=None if days is None else now_seconds + days * _DAY_SECONDS,
     )
     return text, key
 
 
+def _checked_name(name: str) -> str:
+    if re.fullmatch(_NAME, name) is None:
+        raise InvalidInput(
+            "The name holds control or invisible characters; use letters, digits and plain signs.",
+            pointer="/name",
+        )
+    return name
+
+
 def _checked_networks(texts: tuple[str, ...]) -> tuple[str, ...]:
-    found, faults = [], []
-    for place, text in enumerate(texts):
-        try:
-            found.append(str(ipaddress.ip_network(text, strict=False)))
-        except ValueError:
-            detail = f"{text!r} is not a network; write one like 192.168.1.0/24 or fd00::/8."
-            faults.append(FieldError(detail=detail, pointer=f"/source_networks/{place}"))
+    faults = tuple(
+        FieldError(
+            detail=f"{text!r} is not a network; write one like 192.168.1.0/24 or fd00::/8.",
+            pointer=f"/source_networks/{place}",
+        )
+        for place, text in enumerate(texts)
+        if re.fullmatch(_NETWORK, text) is None
+    )
     if faults:
-        raise InvalidInput(faults[0].detail, errors=tuple(faults))
-    return tuple(found)
-
-
-def _checked_expiry(expires: datetime | None, now_seconds: float) -> float | None:
-    if expires is None:
-        return None
-    expires_seconds = expires.timestamp()
-    if expires_seconds > _LATEST_EXPIRY_SECONDS:
-        raise InvalidInput(
-            "'expires' is too far away; leave it out for a key without an end.", pointer="/expires"
-        )
-    if expires_seconds <= now_seconds:
-        raise InvalidInput(
-            "The key would be expired at once; 'expires' must be in the future.",
-            pointer="/expires",
-        )
-    return expires_seconds
+        raise InvalidInput(faults[0].detail, errors=faults)
+    return tuple(str(ipaddress.ip_network(text, strict=False)) for text in texts)
 
 
 def _record(ring: KeyRing, caller: Caller, key: StoredKey) -> Record:

@@ -29,7 +29,8 @@ def check(context: click.Context) -> None:
 @click.pass_context
 def show(context: click.Context) -> None:
     """Print every setting in force and where it comes from."""
-    click.echo(config_file.describe(context.meta["location"], os.environ))
+    loaded = config_file.load_with_sources(context.meta["location"], os.environ)
+    click.echo(config_file.as_toml(loaded), nl=False)
 
 
 COMMANDS = (config,)

@@ -1,6 +1,5 @@
 """`appliance keys`: issue, list and revoke API keys of the running appliance."""
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -9,7 +8,6 @@ import click
 from appliance.actions.callers import Role
 from appliance.cli.connection import Connection, connection_of
 from appliance.cli.printing import print_json, print_table, printable
-from appliance.clock import utc_text
 
 _KEYS = "/api/v1/keys"
 _PAGE_ROWS = 1000
@@ -38,7 +36,9 @@ def keys() -> None:
     help="Only from this network, such as 192.168.1.0/24; may be repeated.",
 )
 @click.option(
-    "--days", type=click.FloatRange(min=0, min_open=True), help="Expires after so many days."
+    "--days",
+    type=click.FloatRange(min=0, max=36_500, min_open=True),
+    help="Expires after so many days.",
 )
 @click.option("--json", "is_json", is_flag=True, help="Print JSON.")
 @click.pass_context
@@ -58,7 +58,7 @@ def create(
         "role": role,
         "models": models,
         "source_networks": source_networks,
-        "expires": _expiry(days),
+        "expires_in_days": days,
     }
     issued = connection_of(context).post(_KEYS, wanted)
     if is_json:
@@ -104,7 +104,7 @@ def revoke(context: click.Context, *, key_id: str, is_json: bool) -> None:
 
 def _all_keys(connection: Connection) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    cursor: str | None = None
+    cursor: int | None = None
     while True:
         page = connection.get(_KEYS, limit=_PAGE_ROWS, cursor=cursor)
         found.extend(page["keys"])
@@ -125,15 +125,6 @@ def _described(key: dict[str, Any]) -> tuple[str, ...]:
         key["last_used"] or "never",
         key["last_used_address"],
     )
-
-
-def _expiry(days: float | None) -> str | None:
-    if days is None:
-        return None
-    try:
-        return utc_text((datetime.now(UTC) + timedelta(days=days)).timestamp())
-    except OverflowError:
-        raise click.BadParameter("That is too many days.", param_hint="--days") from None
 
 
 COMMANDS = (keys,)

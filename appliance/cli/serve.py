@@ -6,7 +6,8 @@ import gc
 import click
 
 from appliance import log, systemd
-from appliance.cli.start import read_config
+from appliance.cli.start import read_loaded
+from appliance.config_file import as_toml
 from appliance.clock import SystemClock
 from appliance.core import assemble
 from appliance.web.serve import Service
@@ -18,10 +19,11 @@ from appliance.web.serve import Service
 def serve(context: click.Context, config_path: str | None) -> None:
     """Serve predictions over HTTP until SIGTERM."""
     faulthandler.enable()  # the watchdog ends a hung process by SIGABRT: then the log shows where
-    config = read_config(config_path or context.meta.get("config_path"))
+    loaded = read_loaded(config_path or context.meta.get("config_path"))
+    config = loaded.config
     journal = log.configure(config.log)
     notifier = systemd.Notifier()
-    parts = assemble(config, SystemClock())
+    parts = assemble(config, SystemClock(), config_text=as_toml(loaded))
     try:
         service = Service(parts, journal, notifier)
         host, port = service.address

@@ -19,3 +19,8 @@ def config_location(given: str | None) -> Path | None:
 def read_config(given: str | None) -> Config:
     """Given the path from the command line, return the configuration; raise ConfigInvalid when it is wrong."""
     return config_file.load(config_location(given), os.environ)
+
+
+def read_loaded(given: str | None) -> config_file.Loaded:
+    """Given the path from the command line, return the configuration and where each value came from."""
+    return config_file.load_with_sources(config_location(given), os.environ)

@@ -196,7 +196,7 @@ class _Reader:
         place = input_place(spec.name)
         expected = (-1, *spec.shape[1:]) if self._is_batchable else spec.shape
         is_fitting = len(shape) == len(expected) and all(
-            got == wanted or (wanted == -1 and got >= 1)
+            got >= 1 if wanted == -1 else got == wanted
             for got, wanted in zip(shape, expected, strict=True)
         )
         if not is_fitting:

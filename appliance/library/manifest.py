@@ -9,7 +9,8 @@ from msgspec import Meta
 
 from appliance.errors import ModelInvalid
 
-Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+# Python's `$` also matches before a last newline; JSON Schema's does not.
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$(?!\n)")]
 
 
 class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

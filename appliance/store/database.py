@@ -88,8 +88,8 @@ class Database:
         """Given the file's path, create or migrate it and start the writer.
 
         `disk` decides when history is no longer recorded and gives up its reserve when a write
-        meets a full disk. Raise SchemaTooNew or StateUnusable, with what to do, when the file
-        cannot be used; DatabaseUnavailable or InsufficientStorage when the disk fails.
+        meets a full disk. Raise SchemaTooNew or StateUnusable, with what to do, when the file or
+        the disk under it cannot be used.
         """
         if disk is not None:
             disk.prepare()
@@ -101,7 +101,6 @@ class Database:
             upkeep = Upkeep(
                 path,
                 clock=clock,
-                quota_bytes=quota_bytes,
                 disk=disk,
                 last_seen_seconds=last_seen,
             )
@@ -115,7 +114,7 @@ class Database:
             upkeep.writer = writer
             writer.start()
         except apsw.Error as fault:
-            raise as_problem(fault) from fault
+            raise errors.StateUnusable(f"{path} cannot be opened. {as_problem(fault)}") from fault
         readers = Readers(partial(open_reader, path, vfs=vfs), on_damage=writer.mark_corrupt)
         return cls(
             path,

@@ -24,6 +24,8 @@ RESERVE_NAME = "reserve"
 NEEDED_TO_OPEN_BYTES = 8 * MEBIBYTE
 #: After ENOSPC the level stays critical at least this long, in seconds, so that it does not flap.
 FULL_SECONDS = 5.0
+#: The reserve never takes more than this share of the disk.
+MOST_RESERVE_SHARE = 0.25
 
 
 class Level(enum.IntEnum):
@@ -103,7 +105,7 @@ class DiskWatch:
     def prepare(self) -> Level:
         """Before the database is opened, give up the reserve if need be; return the level."""
         facts = self._measure(self._directory)
-        if facts.f_bavail * facts.f_frsize < NEEDED_TO_OPEN_BYTES:
+        if _free(facts) < NEEDED_TO_OPEN_BYTES:
             self.release()
         return self.check()
 
@@ -114,8 +116,8 @@ class DiskWatch:
             level, reason = self._judge(facts)
             if level is Level.CRITICAL:
                 self._release()
-            elif self._has_room_for_reserve(facts):
-                self._build()
+            elif self._missing_reserve(facts):
+                self._build(self._wanted_reserve(facts))
             self._note(level, reason, facts)
             return level
 
@@ -133,8 +135,10 @@ class DiskWatch:
     def _judge(self, facts: os.statvfs_result) -> tuple[Level, str]:
         if self._clock.monotonic() < self._full_until:
             return Level.CRITICAL, "a write met a full disk"
-        free = facts.f_bavail * facts.f_frsize
-        total = max(facts.f_blocks * facts.f_frsize, 1)
+        # What the reserve still lacks counts as taken: otherwise giving it up would itself end the
+        # emergency, and history would eat it.
+        free = max(_free(facts) - self._missing_reserve(facts), 0)
+        total = max(_total(facts), 1)
         for level, share, enough_bytes in _LIMITS:
             if free < share * total and free < enough_bytes:
                 return level, f"{100 * free / total:.1f} % of the disk is free"
@@ -152,8 +156,8 @@ class DiskWatch:
         self._level = level
         self._status = DiskStatus(
             level=level.name.lower(),
-            free_bytes=facts.f_bavail * facts.f_frsize,
-            total_bytes=facts.f_blocks * facts.f_frsize,
+            free_bytes=_free(facts),
+            total_bytes=_total(facts),
             free_inodes=facts.f_favail,
             total_inodes=facts.f_files,
             reserve_bytes=self._reserve_size(),
@@ -166,22 +170,19 @@ class DiskWatch:
         except OSError:
             return 0
 
-    def _has_room_for_reserve(self, facts: os.statvfs_result) -> bool:
-        """Return whether the disk stays above critical with a margin once the reserve is built."""
-        if self._reserve_size() == self._reserve_bytes:
-            return False
-        free = facts.f_bavail * facts.f_frsize - self._reserve_bytes
-        floor = min(0.04 * facts.f_blocks * facts.f_frsize, 5 * GIBIBYTE)
-        return free > max(floor, NEEDED_TO_OPEN_BYTES)
+    def _wanted_reserve(self, facts: os.statvfs_result) -> int:
+        return min(self._reserve_bytes, int(MOST_RESERVE_SHARE * _total(facts)))
 
-    def _build(self) -> None:
+    def _missing_reserve(self, facts: os.statvfs_result) -> int:
+        return max(self._wanted_reserve(facts) - self._reserve_size(), 0)
+
+    def _build(self, size: int) -> None:
         """Allocate the reserve; a disk that cannot give it now is asked at the next check."""
         try:
             descriptor = os.open(self._reserve_path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 # Real blocks, not a hole: a sparse file would free nothing when it is given up.
-                os.posix_fallocate(descriptor, 0, self._reserve_bytes)
-                os.ftruncate(descriptor, self._reserve_bytes)
+                os.posix_fallocate(descriptor, 0, size)
             finally:
                 os.close(descriptor)
         except OSError as fault:
@@ -203,3 +204,11 @@ class DiskWatch:
             return False
         log.warning("reserve released", extra={"bytes": size})
         return True
+
+
+def _free(facts: os.statvfs_result) -> int:
+    return facts.f_bavail * facts.f_frsize
+
+
+def _total(facts: os.statvfs_result) -> int:
+    return facts.f_blocks * facts.f_frsize

@@ -95,19 +95,9 @@ def find(store: Store, wanted: Filter) -> Page:
     Order is that of the time of receipt, then of arrival. Raise InvalidInput for a cursor that
     was not made here.
     """
-    limit = max(1, min(wanted.limit, MOST_ROWS_PER_PAGE))
-    query = Row.select(Row.sequence, *_COLUMNS).where(*_conditions(wanted))
-    if wanted.cursor:
-        seconds, sequence = _decode_cursor(wanted.cursor)
-        query = query.where(
-            (Row.received_seconds < seconds)
-            | ((Row.received_seconds == seconds) & (Row.sequence < sequence)),
-            # Implied by the line above, but this form lets the index start at the right place.
-            Row.received_seconds <= seconds,
-        )
-    query = query.order_by(Row.received_seconds.desc(), Row.sequence.desc()).limit(limit + 1)
+    limit = _limit(wanted)
     with store.read() as connection:
-        rows = connection.rows(query)
+        rows = connection.rows(_page_query(wanted))
     found = tuple(Prediction(**dict(zip(_FIELDS, row[1:], strict=True))) for row in rows[:limit])
     if len(rows) <= limit:
         return Page(found, "")
@@ -154,6 +144,25 @@ def count(store: Store) -> int:
     """Return how many predictions are kept."""
     with store.read() as connection:
         return int(connection.value("SELECT count(*) FROM predictions"))
+
+
+def _limit(wanted: Filter) -> int:
+    return max(1, min(wanted.limit, MOST_ROWS_PER_PAGE))
+
+
+def _page_query(wanted: Filter) -> Any:
+    """Return the query of one page and one row more, which tells whether another page follows."""
+    query = Row.select(Row.sequence, *_COLUMNS).where(*_conditions(wanted))
+    if wanted.cursor:
+        seconds, sequence = _decode_cursor(wanted.cursor)
+        query = query.where(
+            (Row.received_seconds < seconds)
+            | ((Row.received_seconds == seconds) & (Row.sequence < sequence)),
+            # Implied by the line above, but this form lets the index start at the right place.
+            Row.received_seconds <= seconds,
+        )
+    query = query.order_by(Row.received_seconds.desc(), Row.sequence.desc())
+    return query.limit(_limit(wanted) + 1)
 
 
 def _values(prediction: Prediction) -> tuple[Any, ...]:

@@ -1,13 +1,14 @@
 """What the writer's thread does between transactions: watch the disk, probe, tidy."""
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Protocol
 
 from appliance.clock import Clock
 from appliance.store import settings
-from appliance.store.connection import MEBIBYTE, PAGE_BYTES, Connection
-from appliance.store.disk import DiskWatch
+from appliance.store.connection import MEBIBYTE, Connection
+from appliance.store.disk import NEEDED_TO_OPEN_BYTES, DiskWatch
 from appliance.store.files import size_of
 from appliance.store.wall_clock import WallClock
 
@@ -46,13 +47,11 @@ class Upkeep:
         path: Path,
         *,
         clock: Clock,
-        quota_bytes: int,
         disk: DiskWatch | None,
         last_seen_seconds: float | None = None,
     ) -> None:
         self._wal = path.with_name(path.name + "-wal")
         self._clock = clock
-        self._quota_pages = quota_bytes // PAGE_BYTES
         self._disk = disk
         self.wall_clock = WallClock(clock, last_seen_seconds=last_seen_seconds)
         self._next_note = clock.monotonic()
@@ -81,18 +80,14 @@ class Upkeep:
 
     def make_room(self, connection: Connection | None) -> bool:
         """A write met a full disk or quota: give something up; return whether to try again."""
-        if connection is not None and self._is_at_quota(connection):
-            return give_up_history(connection, ROWS_GIVEN_UP) > 0
+        if shutil.disk_usage(self._wal.parent).free >= NEEDED_TO_OPEN_BYTES:
+            # The disk has room, so what is full is the quota.
+            return connection is not None and give_up_history(connection, ROWS_GIVEN_UP) > 0
         if self._disk is None:
             return False
         has_freed = self._disk.release()
         self._disk.note_full()
         return has_freed
-
-    def _is_at_quota(self, connection: Connection) -> bool:
-        pages = int(connection.value("PRAGMA page_count"))
-        free = int(connection.value("PRAGMA freelist_count"))
-        return pages - free >= self._quota_pages - 64
 
     def _note_time(self, connection: Connection, seen_seconds: float | None) -> None:
         settings.put(connection, PROBE_SETTING, self._clock.wall_seconds())

@@ -27,6 +27,8 @@ WRITE_SECONDS = 5.0
 ITEMS_WAITING = 1024
 #: Between attempts while another process holds the file, beside SQLite's own wait.
 PAUSE_SECONDS = 0.05
+#: The same fault is logged at most this often.
+COMPLAINT_SECONDS = 60.0
 
 
 class Writer:
@@ -61,6 +63,7 @@ class Writer:
         self._close_by = 0.0
         self._connection: Connection | None = None
         self._next_upkeep = 0.0
+        self._next_complaint = 0.0
         self._heartbeat = self._last_commit = clock.monotonic()
         self.is_corrupt = False
         self.has_failed = False
@@ -327,11 +330,13 @@ class Writer:
         log.error("history rows lost", extra={"rows": rows, "fault": self.last_error})
 
     def _note(self, fault: BaseException) -> None:
-        is_first = not self.has_failed
+        text = f"{type(fault).__name__}: {fault}"
+        now = time.monotonic()
+        if text != self.last_error or now >= self._next_complaint:
+            self._next_complaint = now + COMPLAINT_SECONDS
+            log.error("database write failed", extra={"fault": text})
         self.has_failed = True
-        self.last_error = f"{type(fault).__name__}: {fault}"
-        if is_first:
-            log.error("database write failed", extra={"fault": self.last_error})
+        self.last_error = text
 
     def _keep_up(self) -> None:
         now = time.monotonic()

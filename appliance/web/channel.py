@@ -20,12 +20,14 @@ from appliance.web.request_parser import RequestParser
 from appliance.web.wire import Wire
 
 _log = logging.getLogger(__name__)
-_RECEIVE_BYTES = 128 * 1024
 _LINGER_BYTES = 256 * 1024
 #: A refused body up to this size is read and dropped, so that the connection stays usable.
 _DISCARDABLE_BYTES = 1024 * 1024
 #: A client that hung up while its request waited longer than this has given up.
 _HUNG_UP_SECONDS = 0.5
+#: A client that comes back so soon after a refusal is answered a little later than at once: a
+#: crowd of them would otherwise take from the predictions the time that their refusals cost.
+_HASTY_SECONDS = 1.0
 
 
 class Channel(Wire):
@@ -47,6 +49,8 @@ class Channel(Wire):
         self._linger_bytes = _LINGER_BYTES
         self._hung_up = False
         self._is_identified = False
+        self._refused_at = -_HASTY_SECONDS
+        self._held = b""  # a refusal that is not sent yet
 
     @property
     def is_receiving(self) -> bool:
@@ -73,19 +77,19 @@ class Channel(Wire):
             self._pause()
             return
         try:
-            data = self.socket.recv(_RECEIVE_BYTES)
+            count = self.socket.recv_into(self.front.received)
         except BlockingIOError:
             return
         except OSError:
-            data = b""
-        if not data:
+            count = 0
+        if not count:
             self.handle_close()
         elif self._is_lingering:
-            self._linger_bytes -= len(data)
+            self._linger_bytes -= count
             if self._linger_bytes < 0:
                 self.handle_close()
         else:
-            self.received(data)
+            self.received(bytes(self.front.received[:count]))
 
     def _look_for_hang_up(self) -> None:
         try:
@@ -101,7 +105,7 @@ class Channel(Wire):
 
     def _resume(self) -> None:
         """Go on with what the client sent meanwhile, unless an answer is still on its way."""
-        if self.requests or not self.connected:
+        if self.requests or self._held or not self.connected:
             return
         if self.total_outbufs_len or self._is_ending:
             self.handle_write()
@@ -122,7 +126,7 @@ class Channel(Wire):
     def received(self, data: bytes) -> None:
         """Given bytes of the client, parse them up to the end of the first complete request."""
         try:
-            while data and not (self.requests or self.total_outbufs_len or self._is_ending):
+            while data and not self._is_occupied:
                 data = data[self._feed(data) :]
         except Problem as problem:
             self.refuse(problem)
@@ -134,6 +138,10 @@ class Channel(Wire):
         if data and not self._is_ending:
             self._left = data
             self._pause()
+
+    @property
+    def _is_occupied(self) -> bool:
+        return bool(self.requests or self.total_outbufs_len or self._held or self._is_ending)
 
     def _feed(self, data: bytes) -> int:
         request = self.request
@@ -175,7 +183,7 @@ class Channel(Wire):
         ):
             raise problem
         request.discard_body()
-        self.refuse(problem, closes=not request.keeps_alive)
+        self._refuse_overload(request, problem)
 
     def _dispatch(self, request: RequestParser) -> None:
         """Hand a complete request to its lane, unless it has been answered already."""
@@ -188,7 +196,7 @@ class Channel(Wire):
                 return
             self.requests = []
             self.request = request
-            self.refuse(self.front.gate.overload(), closes=not request.keeps_alive)
+            self._refuse_overload(request, self.front.gate.overload())
         if not self._is_ending:
             self._drop_request()
             self._begin_wait(self.front.http.idle_seconds)
@@ -205,6 +213,29 @@ class Channel(Wire):
         if closes:
             self._drop_request()
             self.handle_write()
+
+    def _refuse_overload(self, request: RequestParser, problem: Problem) -> None:
+        """Refuse and keep the connection; hold the answer back for a hasty client."""
+        if not request.keeps_alive:
+            self.refuse(problem)
+            return
+        now = self.front.now
+        is_hasty = now - self._refused_at < _HASTY_SECONDS
+        self._refused_at = now
+        if not is_hasty:
+            self.refuse(problem, closes=False)
+            return
+        self._held = self._problem_answer(problem, request, closes=False)
+        self._is_paused = True
+        self.front.hold(self.release)
+
+    def release(self) -> None:
+        """Send the refusal that was held back, and read on."""
+        held, self._held = self._held, b""
+        if held and not self._is_ending:
+            with contextlib.suppress(ClientDisconnected):
+                self.write_soon(held)
+        self.answered()
 
     def _problem_answer(
         self, problem: Problem, request: RequestParser | None, *, closes: bool

@@ -1,6 +1,7 @@
 """What all connections share, in the shape that waitress' channels and tasks expect."""
 
 import socket
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,9 @@ from appliance.web.gate import Events, Gate, ProblemBytes
 from appliance.web.loop import Loop
 
 _HEADER_BYTES = 16 * 1024
+_RECEIVE_BYTES = 128 * 1024
+#: With the loop's own delays this stays below the 50 ms within which a refusal is promised.
+_HOLD_SECONDS = 0.03
 _HIGH_WATERMARK_BYTES = 4 * 1024 * 1024
 #: Clients in the kernel's queue; a short one fails fast.
 BACKLOG = 128
@@ -78,6 +82,9 @@ class Front:
         self.now = clock.monotonic()
         #: waitress' channels enter themselves here by descriptor.
         self.active_channels: dict[int, Any] = {}
+        #: What a connection reads lands here; made once, because large blocks are slow to get.
+        self.received = memoryview(bytearray(_RECEIVE_BYTES))
+        self._held: deque[tuple[float, Callable[[], None]]] = deque()
         self._base_environ = {
             "SERVER_NAME": self.adj.server_name,
             "SERVER_PORT": str(port),
@@ -102,6 +109,16 @@ class Front:
             "REMOTE_HOST": address,
             "REMOTE_PORT": port,
         }
+
+    def hold(self, call: Callable[[], None]) -> None:
+        """Given something to call, call it a little later."""
+        self._held.append((self.now + _HOLD_SECONDS, call))
+
+    def release_held(self) -> float:
+        """Call what has been held long enough; return the seconds until the next is due."""
+        while self._held and self._held[0][0] <= self.now:
+            self._held.popleft()[1]()
+        return self._held[0][0] - self.now if self._held else _HOLD_SECONDS * 100
 
     def pull_trigger(self) -> None:
         """Have the loop ask every connection what it waits for; any thread, waitress' own name."""

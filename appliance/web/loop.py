@@ -6,6 +6,7 @@ more than answering; here a connection speaks up only when its wishes change.
 
 import os
 import select
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -34,6 +35,8 @@ class Loop:
         self._soon: deque[Callable[[], None]] = deque()
         self._last: set[int] = set()
         self._is_open = True
+        # Reentrant, because a signal handler may wake the loop while its thread is in `wake`.
+        self._closing = threading.RLock()
 
     def watch(self, descriptor: int, events: int, *, comes_last: bool = False) -> None:
         """Given a new descriptor, report these events for it, if wanted after all others."""
@@ -53,8 +56,9 @@ class Loop:
 
     def wake(self) -> None:
         """Make the current or next wait return at once; safe in a signal handler."""
-        if self._is_open:
-            os.eventfd_write(self._wake, 1)
+        with self._closing:
+            if self._is_open:
+                os.eventfd_write(self._wake, 1)
 
     def call_soon(self, call: Callable[[], None]) -> None:
         """Given something to call without arguments, call it in the loop's thread."""
@@ -92,6 +96,7 @@ class Loop:
 
     def close(self) -> None:
         """Release the descriptors; waking it afterwards does nothing."""
-        self._is_open = False
-        self._epoll.close()
-        os.close(self._wake)
+        with self._closing:
+            self._is_open = False
+            self._epoll.close()
+            os.close(self._wake)

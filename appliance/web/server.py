@@ -138,11 +138,13 @@ class Server:
         self._lanes.start()
         self._door.open()
         next_tick = next_check = self._clock.monotonic()
+        wait_seconds = 0.0
         try:
             while not self._is_done():
-                happened = self._loop.wait(self._turn_seconds())
+                happened = self._loop.wait(min(wait_seconds, self._turn_seconds()))
                 now = self._front.now = self._clock.monotonic()
                 self._loop.act(happened)
+                wait_seconds = self._front.release_held()
                 if now >= next_check:
                     next_check = now + self._check_seconds
                     self._check(now)

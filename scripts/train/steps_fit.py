@@ -128,13 +128,13 @@ def _vary(random: np.random.Generator, lesson: Lesson) -> tuple[Samples, NDArray
     signal = lesson.signal.astype(np.float64)
     count = len(signal)
     wide = random.uniform() < 0.5
-    speed = float(np.exp(random.uniform(-0.38, 0.55) if wide else random.uniform(-0.2, 0.2)))
+    speed = float(np.exp(random.uniform(-0.42, 0.55) if wide else random.uniform(-0.2, 0.2)))
     times = np.arange(count) / RATE_HZ
     slow = np.stack([np.convolve(column, np.ones(101) / 101, "same") for column in signal.T], 1)
     gain = float(np.exp(random.uniform(-0.4, 0.4)))
     signal = slow + (signal - slow) * gain
-    if random.uniform() < 0.3:
-        soft = np.hanning(random.integers(5, 12))
+    if random.uniform() < 0.4:
+        soft = np.hanning(random.integers(5, 15))
         signal = np.stack([np.convolve(c, soft / soft.sum(), "same") for c in signal.T], 1)
     warped = np.arange(0, times[-1], speed / RATE_HZ)
     if random.uniform() < 0.35:

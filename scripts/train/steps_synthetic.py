@@ -64,14 +64,16 @@ def waving(random: np.random.Generator, seconds: float) -> Array:
     phase = 2 * np.pi * rate * np.cumsum(drift) / RATE_HZ + random.uniform(0, 7)
     down = _direction(random)
     axis = _tilted(random, _across(random, down), 0.6)
-    turn = np.sin(phase + random.normal(0, 0.5)) * np.radians(random.uniform(0, 55))
+    turn = np.sin(phase + random.normal(0, 0.5)) * np.radians(random.choice((0.0, random.uniform(0, 55))))
     gravity = GRAVITY * _turned(np.tile(down, (count, 1)), _across(random, down), turn)
     level = float(np.exp(random.uniform(0.0, 2.8))) * (
         1 + 0.3 * random.uniform() * _band(random, count, 0.3, 0.3)
     )
-    swing = np.sin(phase) + random.uniform(0, 0.35) * np.sin(2 * phase + random.uniform(0, 7))
-    swing += random.uniform(0, 0.35) * np.sin(3 * phase + random.uniform(0, 7))
-    other = np.sin(phase + random.uniform(0, 7)) * random.uniform(0, 0.5)
+    swing = np.sin(phase)
+    for overtone in (2, 3):
+        share = random.choice((0.0, random.uniform(0, 0.35)))
+        swing += share * np.sin(overtone * phase + random.uniform(0, 7))
+    other = np.sin(phase + random.uniform(0, 7)) * random.choice((0.0, random.uniform(0, 0.5)))
     signal = gravity + (level * swing)[:, None] * axis
     signal += (level * other)[:, None] * _across(random, down)
     return signal + random.normal(0, random.uniform(0.02, 0.4), (count, 3))

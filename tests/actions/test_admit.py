@@ -45,7 +45,7 @@ def test_without_a_key_the_address_counts(ring):
     gate = gate_of(ring, anonymous_burst=2)
     for _ in range(2):
         admitted(gate).raise_if_spent()
-    with pytest.raises(RateLimited, match="'192.0.2.1' sent more requests"):
+    with pytest.raises(RateLimited, match=r"'192.0.2.1' sent more requests"):
         admitted(gate).raise_if_spent()
     admitted(gate, address="192.0.2.2").raise_if_spent()
 

@@ -59,7 +59,7 @@ def test_every_change_has_its_row_in_the_audit(ring, database):
 
 
 def test_a_key_whose_audit_row_fails_does_not_exist(ring, database):
-    text, key = issue_key(ring, NewKey(name="a", role=Role.DEVICE), caller=local_admin())
+    _, key = issue_key(ring, NewKey(name="a", role=Role.DEVICE), caller=local_admin())
 
     def refuse(connection):
         raise Conflict("the audit refuses")
@@ -93,7 +93,7 @@ def test_a_key_stays_unissued_when_the_database_is_closed(ring, database):
 
 
 def test_the_last_use_is_seen_at_once_and_stored_once_a_minute(ring, database, clock):
-    text, key_id = issued_with_id(ring)
+    text = issued(ring)
     authenticate(ring, text, address="192.0.2.1")
     first_seconds = clock.wall_seconds()
     database.flush()

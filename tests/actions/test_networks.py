@@ -25,7 +25,7 @@ def test_an_address_is_inside_its_networks_only(address, is_in):
 
 
 def test_what_is_no_network_is_refused_by_name():
-    with pytest.raises(ConfigInvalid, match="'10.0.0.0/33' is not a network"):
+    with pytest.raises(ConfigInvalid, match=r"'10.0.0.0/33' is not a network"):
         networks_of(["10.0.0.0/8", "10.0.0.0/33"])
 
 

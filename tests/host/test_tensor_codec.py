@@ -1,3 +1,4 @@
+import contextlib
 import json
 import struct
 
@@ -74,10 +75,8 @@ def test_text_survives_the_way_there_and_back_in_json(elements: list[str]) -> No
 def test_no_bytes_make_the_decoder_fail_in_another_way_than_a_problem(
     data: bytes, datatype: str, count: int
 ) -> None:
-    try:
+    with contextlib.suppress(Problem):
         assert read_binary(data, datatype, count).size == count
-    except Problem:
-        pass
 
 
 _JSON = st.recursive(
@@ -91,10 +90,8 @@ _JSON = st.recursive(
 def test_no_json_makes_the_decoder_fail_in_another_way_than_a_problem(
     value: object, datatype: str, count: int
 ) -> None:
-    try:
+    with contextlib.suppress(Problem):
         assert read_json(json.dumps(value), datatype, count).size == count
-    except Problem:
-        pass
 
 
 def test_bfloat16_is_widened_exactly_and_rounded_to_even_on_the_way_back() -> None:

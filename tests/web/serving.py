@@ -124,7 +124,8 @@ class Serving:
             return client.ask(path, **headers)
 
     def stop(self, drain_seconds: float = 5.0) -> None:
-        self.application.gate.set()
+        if isinstance(self.application, Application):
+            self.application.gate.set()
         self.server.stop(drain_seconds)
         self.thread.join(HANG_SECONDS)
         assert not self.thread.is_alive()

@@ -1,0 +1,153 @@
+"""Load over loopback: wrk where it is installed, because it costs little, else threads of our own."""
+
+import http.client
+import re
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import quantiles
+
+_LUA = """\
+local files = {%(files)s}
+local bodies = {}
+for i, name in ipairs(files) do local f = io.open(name, "rb"); bodies[i] = f:read("*a"); f:close() end
+local at = 0
+wrk.method = "POST"
+request = function()
+  at = at %% #bodies + 1
+  return wrk.format("POST", nil, {%(headers)s}, bodies[at])
+end
+done = function(summary, latency, requests)
+  io.write(string.format("RESULT %%d %%d %%d %%d %%f %%f %%f\\n", summary.requests, summary.duration,
+    summary.errors.status, summary.errors.connect + summary.errors.read + summary.errors.timeout,
+    latency:percentile(50), latency:percentile(99), latency.mean))
+end
+"""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one run of the load found; latencies of all answers, in milliseconds."""
+
+    generator: str
+    connections: int
+    requests_per_second: float
+    good_per_second: float
+    refused: int
+    broken: int
+    p50_ms: float
+    p99_ms: float
+    mean_ms: float
+
+    def plain(self) -> dict[str, object]:
+        """Return the run as plain values, rounded."""
+        return {
+            name: round(value, 3) if isinstance(value, float) else value
+            for name, value in asdict(self).items()
+        }
+
+
+def drive(
+    port: int,
+    path: str,
+    bodies: list[bytes],
+    headers: dict[str, str],
+    *,
+    connections: int,
+    seconds: float,
+) -> Load:
+    """Given where to send and what, keep `connections` busy for `seconds` and return what came back."""
+    if shutil.which("wrk"):
+        return _wrk(port, path, bodies, headers, connections, seconds)
+    return _threads(port, path, bodies, headers, connections, seconds)
+
+
+def _wrk(
+    port: int,
+    path: str,
+    bodies: list[bytes],
+    headers: dict[str, str],
+    connections: int,
+    seconds: float,
+) -> Load:
+    with tempfile.TemporaryDirectory() as folder:
+        files = []
+        for number, body in enumerate(bodies):
+            file = Path(folder, f"{number}.bin")
+            file.write_bytes(body)
+            files.append(f'"{file}"')
+        script = Path(folder, "load.lua")
+        pairs = ", ".join(f'["{name}"] = "{value}"' for name, value in headers.items())
+        script.write_text(_LUA % {"files": ", ".join(files), "headers": pairs})
+        done = subprocess.run(
+            ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "30s", "-s", script]
+            + [f"http://127.0.0.1:{port}{path}"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    found = re.search(r"RESULT (\d+) (\d+) (\d+) (\d+) ([\d.]+) ([\d.]+) ([\d.]+)", done.stdout)
+    if found is None:
+        raise RuntimeError(f"wrk said nothing that is understood: {done.stdout} {done.stderr}")
+    requests, microseconds, refused, broken = (int(found[index]) for index in range(1, 5))
+    took = microseconds / 1e6
+    p50, p99, mean = (float(found[index]) / 1000 for index in range(5, 8))
+    return Load(
+        generator="wrk",
+        connections=connections,
+        requests_per_second=requests / took,
+        good_per_second=(requests - refused) / took,
+        refused=refused,
+        broken=broken,
+        p50_ms=p50,
+        p99_ms=p99,
+        mean_ms=mean,
+    )
+
+
+def _threads(
+    port: int,
+    path: str,
+    bodies: list[bytes],
+    headers: dict[str, str],
+    connections: int,
+    seconds: float,
+) -> Load:
+    times: list[float] = []
+    refused: list[int] = []
+    deadline = time.monotonic() + seconds
+
+    def run(offset: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        number = offset
+        while time.monotonic() < deadline:
+            started = time.perf_counter()
+            connection.request("POST", path, bodies[number % len(bodies)], headers)
+            answer = connection.getresponse()
+            answer.read()
+            times.append((time.perf_counter() - started) * 1000)
+            if answer.status != 200:
+                refused.append(answer.status)
+            number += 1
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(connections)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    cuts = quantiles(times, n=100)
+    return Load(
+        generator="threads",
+        connections=connections,
+        requests_per_second=len(times) / seconds,
+        good_per_second=(len(times) - len(refused)) / seconds,
+        refused=len(refused),
+        broken=0,
+        p50_ms=cuts[49],
+        p99_ms=cuts[98],
+        mean_ms=sum(times) / len(times),
+    )

@@ -1,0 +1,179 @@
+"""The schema changes wholly or not at all, and never without a copy."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import apsw
+import pytest
+
+from appliance import errors
+from appliance.clock import ManualClock
+from appliance.store import predictions, settings
+from appliance.store.connection import open_writer
+from appliance.store.copies import check_copy, count_tables
+from appliance.store.database import FILE_NAME
+from appliance.store.migrate import PRE_UPGRADE_DIRECTORY, migrate
+from appliance.store.migrations import LATEST, MIGRATIONS, Migration
+from tests.store.conftest import MEBIBYTE, OpenDatabase
+from tests.store.examples import a_prediction
+
+NEXT = Migration(
+    LATEST + 1,
+    (
+        "ALTER TABLE predictions ADD COLUMN place TEXT",
+        "CREATE TABLE places (name TEXT PRIMARY KEY NOT NULL) STRICT",
+        "INSERT INTO places SELECT DISTINCT model FROM predictions",
+    ),
+)
+BROKEN = Migration(LATEST + 1, (*NEXT.statements, "INSERT INTO missing VALUES (1)"))
+
+
+@pytest.fixture
+def old(open_database: OpenDatabase) -> Path:
+    """A database of the schema before, with rows."""
+    database = open_database()
+    settings.put(database, "a", 1)
+    for _ in range(50):
+        predictions.record(database, a_prediction())
+    database.close()
+    return database.path
+
+
+def _upgrade(path: Path, step: Migration) -> None:
+    connection = open_writer(path, quota_bytes=64 * MEBIBYTE)
+    try:
+        migrate(connection, clock=ManualClock(), migrations=(*MIGRATIONS, step))
+    finally:
+        connection.close()
+
+
+def _copies(path: Path) -> list[Path]:
+    return sorted((path.parent / PRE_UPGRADE_DIRECTORY).iterdir())
+
+
+def test_migrations_are_numbered_without_gaps() -> None:
+    assert [step.version for step in MIGRATIONS] == list(range(1, len(MIGRATIONS) + 1))
+
+
+def test_every_table_is_strict(open_database: OpenDatabase) -> None:
+    with open_database().read() as connection:
+        tables = connection.sql(
+            "SELECT name, strict FROM pragma_table_list"
+            " WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+        )
+    assert len(tables) == 6
+    assert all(strict for _, strict in tables)
+
+
+def test_a_new_database_needs_no_copy(open_database: OpenDatabase, state_dir: Path) -> None:
+    open_database()
+    assert not (state_dir / PRE_UPGRADE_DIRECTORY).exists()
+
+
+def test_before_a_change_a_checked_copy_is_kept(old: Path) -> None:
+    _upgrade(old, NEXT)
+    (copy,) = _copies(old)
+    assert copy.name.startswith(f"appliance-s{LATEST}-")
+    schema, counts = check_copy(copy)
+    assert (schema, counts["predictions"].rows) == (LATEST, 50)
+    assert copy.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_change_keeps_the_rows(old: Path) -> None:
+    _upgrade(old, NEXT)
+    schema, counts = check_copy(old)
+    assert (schema, counts["predictions"].rows, counts["settings"].rows) == (LATEST + 1, 50, 2)
+
+
+def test_a_change_that_fails_leaves_the_database_as_it_was(
+    old: Path, open_database: OpenDatabase
+) -> None:
+    with pytest.raises(errors.StateUnusable, match="unchanged"):
+        _upgrade(old, BROKEN)
+    assert check_copy(old)[0] == LATEST
+    assert settings.get(open_database(), "a") == 1
+
+
+def test_without_a_sound_copy_there_is_no_change(old: Path) -> None:
+    (old.parent / PRE_UPGRADE_DIRECTORY).write_text("in the way")
+    with pytest.raises((errors.StateUnusable, FileExistsError)):
+        _upgrade(old, NEXT)
+    assert check_copy(old)[0] == LATEST
+
+
+UPGRADE = """
+import sys
+from pathlib import Path
+from tests.store import test_migrate
+test_migrate._upgrade(Path(sys.argv[1]), test_migrate.NEXT)
+"""
+
+
+@pytest.mark.parametrize("system_call", ["pwrite64", "fdatasync", "fsync", "rename", "unlink"])
+def test_a_kill_at_any_step_leaves_the_old_or_the_new_schema(
+    old: Path, tmp_path: Path, system_call: str
+) -> None:
+    """Each disk operation in turn is the last one the process makes."""
+    _require_strace()
+    pristine = {path.name: path.read_bytes() for path in old.parent.iterdir()}
+    number, has_finished = 1, False
+    while not has_finished and number <= 60:
+        state = tmp_path / f"{system_call}-{number}"
+        state.mkdir()
+        for name, content in pristine.items():
+            (state / name).write_bytes(content)
+            (state / name).chmod(0o600)
+        done = subprocess.run(
+            [
+                *("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={system_call}"),
+                *("-e", f"inject={system_call}:signal=KILL:when={number}"),
+                *(sys.executable, "-c", UPGRADE, str(state / FILE_NAME)),
+            ],
+            check=False,
+            capture_output=True,
+        )
+        has_finished = done.returncode == 0
+        assert has_finished or abs(done.returncode) in (signal.SIGKILL, 128 + signal.SIGKILL)
+        _require_old_or_new(state / FILE_NAME)
+        number += 4
+    assert has_finished
+
+
+def _require_old_or_new(path: Path) -> None:
+    connection = open_writer(path, quota_bytes=64 * MEBIBYTE)
+    schema = connection.value("PRAGMA user_version")
+    assert connection.value("PRAGMA integrity_check") == "ok"
+    assert count_tables(connection)["predictions"].rows == 50
+    has_places = connection.value("SELECT 1 FROM sqlite_schema WHERE name = 'places'") == 1
+    connection.close()
+    assert (schema, has_places) in ((LATEST, False), (LATEST + 1, True))
+    if has_places:
+        assert any(check_copy(copy)[0] == LATEST for copy in _sound_copies(path))
+
+
+def _sound_copies(path: Path) -> list[Path]:
+    return [copy for copy in _copies(path) if copy.suffix == ".db"]
+
+
+def _require_strace() -> None:
+    try:
+        done = subprocess.run(["strace", "-qq", "-o", "/dev/null", "true"], check=False)
+    except FileNotFoundError:
+        pytest.skip("strace is not installed")
+    if done.returncode:
+        pytest.skip("strace may not trace here")
+
+
+def test_an_sqlite_file_of_another_program_is_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / FILE_NAME
+    other = apsw.Connection(str(path))
+    other.execute("CREATE TABLE other (a); PRAGMA user_version = 7")
+    other.close()
+    before = path.read_bytes()
+    os.chmod(path, 0o600)
+    with pytest.raises(errors.StateUnusable):
+        _upgrade(path, NEXT)
+    assert len(before) <= path.stat().st_size

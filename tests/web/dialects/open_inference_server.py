@@ -1,0 +1,86 @@
+"""The dialect on a real waitress server with an engine inside this process."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import falcon
+import msgspec
+from waitress.server import create_server
+
+from appliance.actions.callers import Caller, Role
+from appliance.config import Limits
+from appliance.web.dialects import open_inference
+from appliance.web.dialects.open_inference import Inferred
+from appliance.web.middleware.requests import Requests
+from appliance.web.problems import ErrorShapes
+from tests.tensor_models import ALL, MOST_BATCH, InProcessEngine
+
+BODY_BYTES = 200_000
+
+
+class _Observer:
+    def request_finished(self, **fields: Any) -> None:
+        """Look away."""
+
+
+@dataclass
+class Served:
+    """A running dialect and what it told its surroundings."""
+
+    engine: InProcessEngine = field(default_factory=lambda: InProcessEngine(*ALL))
+    caller: Caller = field(
+        default_factory=lambda: Caller(key_name="k", address="127.0.0.1", role=Role.ADMIN)
+    )
+    records: list[Inferred] = field(default_factory=list)
+    changes: list[tuple[str, str]] = field(default_factory=list)
+    address: str = ""
+
+    def process_request(self, request: falcon.Request, response: falcon.Response) -> None:
+        """Stand in for authentication."""
+        request.context.caller = self.caller
+
+    def load(self, caller: Caller, model: str) -> None:
+        """Load, and remember who asked."""
+        self.changes.append((caller.key_name, f"load {model}"))
+        self.engine.load(model)
+
+    def unload(self, caller: Caller, model: str) -> None:
+        """Unload, and remember who asked."""
+        self.changes.append((caller.key_name, f"unload {model}"))
+        self.engine.unload(model)
+
+    def app(self) -> "falcon.App[falcon.Request, falcon.Response]":
+        """Return the dialect as an application with the appliance's own error shapes."""
+        app = falcon.App(middleware=[Requests(_Observer(), None), self])
+        app.req_options.strip_url_path_trailing_slash = True
+        ErrorShapes({open_inference.PREFIX: open_inference.error_body}).install(app)
+        limits = msgspec.structs.replace(Limits(), body_bytes=BODY_BYTES, tensor_batch=MOST_BATCH)
+        for route in open_inference.routes(
+            self.engine,
+            limits=limits,
+            record=self.records.append,
+            load=self.load,
+            unload=self.unload,
+        ):
+            app.add_route(route.path, route.resource, suffix=route.suffix)
+        return app
+
+
+@contextmanager
+def serving() -> Iterator[Served]:
+    """Serve the dialect on a free loopback port until the block ends."""
+    served = Served()
+    server = create_server(served.app(), host="127.0.0.1", port=0, threads=4)
+    served.address = f"127.0.0.1:{server.effective_port}"
+    loop = threading.Thread(target=server.run, daemon=True)
+    loop.start()
+    try:
+        yield served
+    finally:
+        server.close()
+        server.task_dispatcher.shutdown()
+        server.asyncore.close_all(server._map)
+        loop.join(10)
