@@ -73,6 +73,7 @@ class Appliance:
         """End every part in the reverse order; what was accepted for writing is written."""
         self.canary.stop()
         self.engine.stop()
+        self.key_ring.save_uses()
         is_clean = self.database.close()
         self.lock.release(is_clean=is_clean)
 

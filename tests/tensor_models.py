@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from appliance.engine.status import Counters, ModelStatus
-from appliance.errors import ModelInvalid, ModelUnavailable, NotFound, Problem
+from appliance.errors import ModelInvalid, ModelUnavailable, NotFound, Problem, UnsupportedMedia
 from appliance.host.open_inference import TensorModel, TensorSpec, answer
 
 Arrays = Mapping[str, np.ndarray]
@@ -37,7 +37,9 @@ def _colour(arrays: Arrays) -> Arrays:
 
 
 def first_pixels(encoded: bytes) -> np.ndarray:
-    """Stand in for a picture decoder: the first byte is every pixel."""
+    """Stand in for a picture decoder: the first byte is every pixel, and 255 is no picture."""
+    if encoded[:1] == b"\xff":
+        raise UnsupportedMedia("This is not a picture.")
     return np.full((2, 2, 3), encoded[0] if encoded else 0, np.uint8)
 
 

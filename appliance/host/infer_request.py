@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from appliance.errors import InvalidInput, PayloadTooLarge
+from appliance.errors import InvalidInput, PayloadTooLarge, Problem, UnsupportedMedia
 from appliance.host import tensor_codec
 from appliance.host.infer_wire import (
     WireInput,
@@ -223,17 +223,23 @@ class _Reader:
         if not self._is_batchable and one.shape[0] != 1:
             raise InvalidInput(f"{place}: expected one picture, got {one.shape[0]}.")
         self._check_batch(one.shape[0], place)
-        assert self._decode_picture is not None
-        dtype = tensor_codec.dtype_of(spec.datatype)
-        rows = [
-            np.asarray(self._decode_picture(encoded), dtype)
-            for encoded in tensor_codec.byte_elements(part, count=one.shape[0], place=place)
-        ]
+        elements = tensor_codec.byte_elements(part, count=one.shape[0], place=place)
+        rows = [self._picture(encoded, spec) for encoded in elements]
         if any(row.shape != rows[0].shape for row in rows):
             raise InvalidInput(f"{place}: pictures of one request must have the same size here.")
         pixels = np.stack(rows)
         self._check_shape(list(pixels.shape), spec)
         return pixels
+
+    def _picture(self, encoded: bytes, spec: TensorSpec) -> Array:
+        assert self._decode_picture is not None  # _array asked
+        try:
+            pixels = self._decode_picture(encoded)
+        except Problem as problem:
+            # To the protocol an unreadable picture is bad input like any other.
+            kind = InvalidInput if isinstance(problem, UnsupportedMedia) else type(problem)
+            raise kind(f"{input_place(spec.name)}: {problem.detail}") from None
+        return np.asarray(pixels, tensor_codec.dtype_of(spec.datatype))
 
     def _batch(self, shapes: dict[str, tuple[int, ...]]) -> int:
         if not self._is_batchable:

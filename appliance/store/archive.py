@@ -6,6 +6,7 @@ ZIP and not tar: the tarfile of the oldest supported Python has no safe extracti
 one member be read without the rest. Everything is streamed; no member is ever whole in memory.
 """
 
+import errno
 import hashlib
 import os
 import re
@@ -122,6 +123,8 @@ def unpack(source: Path, target: Path, *, only_database: bool) -> BackupManifest
     except FileNotFoundError as fault:
         raise BackupInvalid(f"There is no file {source}.") from fault
     except _ZIP_FAULTS as fault:
+        if isinstance(fault, OSError) and fault.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InsufficientStorage(f"{target} has no room for the backup: {fault}.") from fault
         raise BackupInvalid(f"{source.name} is damaged or not a backup: {fault}.") from fault
     _check_database(target / DATABASE_MEMBER, manifest)
     return manifest
@@ -216,8 +219,9 @@ def _extract(archive: zipfile.ZipFile, name: str, member: Member, target: Path |
                 break
             digest.update(chunk)
             writing.write(chunk)
-        writing.flush()
-        os.fsync(writing.fileno())
+        if target is not None:
+            writing.flush()
+            os.fsync(writing.fileno())
     if size != member.bytes or digest.hexdigest() != member.sha256:
         raise BackupInvalid(f"{name} inside the backup is not what was saved.")
     if target is not None:

@@ -105,8 +105,16 @@ def verify(path: Path, *, scratch_dir: Path | None = None) -> BackupManifest:
     directory = scratch_dir or path.parent
     if not path.is_file():
         raise errors.BackupInvalid(f"There is no file {path}.")
-    with tempfile.TemporaryDirectory(prefix=".verify-", dir=directory) as scratch:
-        return unpack(path, Path(scratch), only_database=True)
+    try:
+        scratch = Path(tempfile.mkdtemp(prefix=".verify-", dir=directory))
+    except OSError as fault:
+        raise errors.StateUnusable(
+            f"The backup cannot be unpacked for its check in {directory}: {fault.strerror}."
+        ) from fault
+    try:
+        return unpack(path, scratch, only_database=True)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _write(archive: Path, copy: Path, *, content: Content, clock: Clock) -> BackupManifest:

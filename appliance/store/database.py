@@ -1,5 +1,6 @@
 """The database as all others see it: durable writes, submitted rows, reads, status."""
 
+import contextlib
 import os
 import stat
 from collections.abc import Callable
@@ -14,11 +15,11 @@ import msgspec
 from appliance import errors
 from appliance.clock import Clock
 from appliance.store import settings
-from appliance.store.connection import Connection, open_reader, open_writer
+from appliance.store.connection import Connection, open_copy, open_reader, open_writer
 from appliance.store.disk import DiskWatch, Level
 from appliance.store.faults import as_problem
 from appliance.store.files import create_private, size_of
-from appliance.store.migrate import migrate
+from appliance.store.migrate import migrate, schema_of
 from appliance.store.readers import Readers
 from appliance.store.upkeep import LAST_SEEN_SETTING, Upkeep
 from appliance.store.wall_clock import WallClock
@@ -228,10 +229,10 @@ def _prepare_schema(
     path: Path, *, clock: Clock, quota_bytes: int, vfs: str | None
 ) -> tuple[int, float | None]:
     """Return the schema after migrating, and the wall time the appliance was last seen at."""
-    connection = open_writer(path, quota_bytes=quota_bytes, vfs=vfs)
-    try:
+    # Whose file it is comes first: the writer's settings alone would already change it.
+    with contextlib.closing(open_copy(path, vfs=vfs)) as connection:
+        schema_of(connection)
+    with contextlib.closing(open_writer(path, quota_bytes=quota_bytes, vfs=vfs)) as connection:
         schema = migrate(connection, clock=clock, vfs=vfs)
         last_seen = settings.get(connection, LAST_SEEN_SETTING)
         return schema, None if last_seen is None else float(last_seen)
-    finally:
-        connection.close()

@@ -78,7 +78,12 @@ def keep_copy(
     """
     path = connection.path
     directory = path.parent / PRE_UPGRADE_DIRECTORY
-    directory.mkdir(mode=0o700, exist_ok=True)
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+    except OSError as fault:
+        raise errors.StateUnusable(f"{directory} cannot be made: {fault.strerror}.") from fault
+    for leftover in directory.glob("*.tmp"):
+        leftover.unlink()
     needed = 2 * size_of(path) + size_of(path.with_name(path.name + "-wal"))
     if shutil.disk_usage(directory).free < needed:
         raise errors.StateUnusable(
@@ -87,7 +92,6 @@ def keep_copy(
     name = f"appliance-s{schema}-{utc_stamp(clock.wall_seconds())}.db"
     target = unused(directory / name)
     unfinished = target.with_name(target.name + ".tmp")
-    unfinished.unlink(missing_ok=True)
     try:
         copy_database(path, unfinished, vfs=vfs)
         if check_copy(unfinished) != (schema, count_tables(connection)):

@@ -120,7 +120,21 @@ class Door:
         except OSError:
             connection.close()
             return
-        Channel(self._front, connection, address)
+        self._open_channel(connection, address, is_counted=True)
+
+    def _open_channel(
+        self, connection: socket.socket, address: str, *, is_counted: bool
+    ) -> Channel | None:
+        descriptor = connection.fileno()
+        try:
+            return Channel(self._front, connection, address, is_counted=is_counted)
+        except OSError:  # gone already, or the kernel has no room to watch it
+            self._front.active_channels.pop(descriptor, None)
+            self._front.loop.sources.pop(descriptor, None)
+            if is_counted:
+                self._front.census.leave(address)
+            connection.close()
+            return None
 
     def _turn_away(
         self, connection: socket.socket, address: str, problem: Unavailable | RateLimited
@@ -130,9 +144,10 @@ class Door:
         if extra >= _MOST_TURNED_AWAY:
             connection.close()
             return
-        channel = Channel(self._front, connection, address, is_counted=False)
-        channel.refuse(problem)
-        channel.refresh()
+        channel = self._open_channel(connection, address, is_counted=False)
+        if channel is not None:
+            channel.refuse(problem)
+            channel.refresh()
 
     def _turn_away_unseen(self) -> None:
         """Take and close one client with the spare descriptor, then wait for some to come free."""

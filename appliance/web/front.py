@@ -88,7 +88,7 @@ class Front:
         self._base_environ = {
             "SERVER_NAME": self.adj.server_name,
             "SERVER_PORT": str(port),
-            "SERVER_SOFTWARE": None,
+            "SERVER_SOFTWARE": "appliance",
             "SCRIPT_NAME": "",
             "wsgi.url_scheme": "http",
             "wsgi.version": (1, 0),

@@ -4,12 +4,15 @@ waitress asks every connection what it waits for before each poll, which at 256 
 more than answering; here a connection speaks up only when its wishes change.
 """
 
+import logging
 import os
 import select
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
+
+_log = logging.getLogger(__name__)
 
 
 class Source(Protocol):
@@ -28,7 +31,7 @@ class Loop:
 
     def __init__(self) -> None:
         #: By descriptor; waitress' channels enter themselves here as in an asyncore map.
-        self.sources: dict[int, Any] = {}
+        self.sources: dict[int, Source] = {}
         self._epoll = select.epoll()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake, select.EPOLLIN)
@@ -80,19 +83,28 @@ class Loop:
             if descriptor == self._wake or descriptor in self._last:
                 late.append((descriptor, events))
                 continue
-            source = self.sources.get(descriptor)
-            if source is not None:
-                source.handle_events(events)
+            self._tell(descriptor, events)
         for descriptor, events in late:
             if descriptor == self._wake:
                 self._run_soon()
-            elif descriptor in self.sources:
-                self.sources[descriptor].handle_events(events)
+            else:
+                self._tell(descriptor, events)
+
+    def _tell(self, descriptor: int, events: int) -> None:
+        source = self.sources.get(descriptor)
+        try:
+            if source is not None:
+                source.handle_events(events)
+        except Exception:  # whatever it is, everyone else is still to be served
+            _log.exception("the serving loop met an error nobody caught")
 
     def _run_soon(self) -> None:
         os.eventfd_read(self._wake)
         for _ in range(len(self._soon)):
-            self._soon.popleft()()
+            try:
+                self._soon.popleft()()
+            except Exception:
+                _log.exception("the serving loop met an error nobody caught")
 
     def close(self) -> None:
         """Release the descriptors; waking it afterwards does nothing."""

@@ -14,7 +14,7 @@ import msgspec
 
 from appliance.clock import Clock, SystemClock
 from appliance.config import Http, Limits
-from appliance.errors import ShuttingDown
+from appliance.errors import ShuttingDown, StateUnusable
 from appliance.web.body import Spool
 from appliance.web.census import Census, is_loopback
 from appliance.web.channel import Channel
@@ -73,7 +73,7 @@ class Server:
         loop and must not block. `keeps_listener` leaves the listener open for a successor.
         """
         clock = clock or SystemClock()
-        spool_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_directory(spool_dir)
         self._lanes = Lanes(
             threads={Lane.INFERENCE: http.threads, Lane.CONTROL: http.control_threads},
             most_waiting={Lane.INFERENCE: limits.waiting, Lane.CONTROL: _CONTROL_WAITING},
@@ -193,6 +193,15 @@ class Server:
             channel.handle_close()
         self._lanes.stop()
         self._loop.close()
+
+
+def _make_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as fault:
+        raise StateUnusable(
+            f"The directory for uploads, {directory}, cannot be made: {fault.strerror}."
+        ) from None
 
 
 def _call_tick(tick: Callable[[], None]) -> None:

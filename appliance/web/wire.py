@@ -190,7 +190,8 @@ class Wire(HTTPChannel):  # type: ignore[misc]
 
     def _after_flush(self) -> None:
         if self.close_when_flushed and not self._is_lingering:
-            self._linger() if self._must_linger else self.handle_close()
+            # `_is_paused`: the client has sent more, which nobody will read
+            self._linger() if self._must_linger or self._is_paused else self.handle_close()
         elif self._is_paused and not self.close_when_flushed:
             self._resume()
 

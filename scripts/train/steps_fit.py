@@ -15,6 +15,7 @@ from torch.nn import functional
 from appliance.tasks.step_signal import Buffer, Framing, cut
 
 Samples = NDArray[np.float32]
+Times = NDArray[np.float64]
 FRAMING = Framing(RATE_HZ, WINDOW, WINDOW - BEFORE - 20, 20, STRIDE)
 #: How far the truth of one walk may be shifted as a whole, and one step by itself.
 MOST_LAG_SECONDS = 0.3
@@ -25,8 +26,8 @@ MOST_SNAP_SECONDS = 0.12
 class Recipe:
     """Everything that decides how a network comes out, the seed included."""
 
-    epochs: int = 40
-    align_after: tuple[int, ...] = (10, 18)
+    epochs: int = 32
+    align_after: tuple[int, ...] = (8, 15)
     batch: int = 128
     rate: float = 4e-3
     walk_windows: int = 8000
@@ -42,7 +43,7 @@ class Lesson:
     """One training walk: its signal and the truth as believed so far, in seconds."""
 
     signal: Samples
-    steps: NDArray[np.float64]
+    steps: Times
 
 
 def predict(net: StepNet, signal: Samples) -> Samples:
@@ -85,7 +86,7 @@ def fit(walks: list[Walk], recipe: Recipe) -> StepNet:
     return net
 
 
-def align(probability: Samples, steps: NDArray[np.float64]) -> NDArray[np.float64]:
+def align(probability: Samples, steps: Times) -> Times:
     """Given what the network thinks so far and the true step times, return the times shifted as a
     whole to where they agree best, then each moved to a clear peak close by.
     """
@@ -107,49 +108,77 @@ def _epoch(
     """Draw one epoch: windows [n, 3, 160], targets [n, 8] and weights [n, 8]."""
     parts = []
     for lesson in lessons:
-        signal, steps = _vary(random, lesson)
-        parts.append(_windows(random, signal, steps, recipe, recipe.walk_windows // len(lessons)))
+        signal, steps, weight = _vary(random, lesson)
+        count = recipe.walk_windows // len(lessons)
+        parts.append(_windows(random, signal, steps, weight, recipe, count))
     for _ in range(10):
         walk, steps = walking(random, 20.0)
         count = recipe.synthetic_windows // 10
-        parts.append(_windows(random, walk.astype(np.float32), steps, recipe, count))
+        weight = np.ones(len(walk), np.float32)
+        parts.append(_windows(random, walk.astype(np.float32), steps, weight, recipe, count))
     each = 40
     for make in NEGATIVES.values():
         for _ in range(each):
             signal = make(random, 10.0).astype(np.float32)
             count = recipe.negative_windows // (each * len(NEGATIVES))
-            parts.append(_windows(random, signal, np.zeros(0), recipe, count))
+            weight = np.ones(len(signal), np.float32)
+            parts.append(_windows(random, signal, np.zeros(0), weight, recipe, count))
     signals, targets, weights = (np.concatenate(column) for column in zip(*parts, strict=True))
     return torch.from_numpy(signals), torch.from_numpy(targets), torch.from_numpy(weights)
 
 
-def _vary(random: np.random.Generator, lesson: Lesson) -> tuple[Samples, NDArray[np.float64]]:
-    """Return a walk played faster or slower, stronger or weaker, sampled coarser, and noisier."""
+def _vary(random: np.random.Generator, lesson: Lesson) -> tuple[Samples, Times, Samples]:
+    """Return a walk played faster or slower, with longer pauses between the landings, stronger or
+    weaker, softer, sampled coarser and noisier: its signal, steps, and trust at 50 Hz.
+    """
     signal = lesson.signal.astype(np.float64)
-    count = len(signal)
-    wide = random.uniform() < 0.5
-    speed = float(np.exp(random.uniform(-0.42, 0.55) if wide else random.uniform(-0.2, 0.2)))
-    times = np.arange(count) / RATE_HZ
+    times = (np.arange(len(signal)) + 0.5) / RATE_HZ
     slow = np.stack([np.convolve(column, np.ones(101) / 101, "same") for column in signal.T], 1)
-    gain = float(np.exp(random.uniform(-0.4, 0.4)))
+    dawdles = random.uniform() < 0.3
+    gain = float(np.exp(random.uniform(-0.8, 0.0) if dawdles else random.uniform(-0.4, 0.4)))
     signal = slow + (signal - slow) * gain
     if random.uniform() < 0.4:
         soft = np.hanning(random.integers(5, 15))
         signal = np.stack([np.convolve(c, soft / soft.sum(), "same") for c in signal.T], 1)
-    warped = np.arange(0, times[-1], speed / RATE_HZ)
+    wide = random.uniform() < 0.5
+    speed = float(np.exp(random.uniform(-0.42, 0.55) if wide else random.uniform(-0.2, 0.2)))
+    old, new = _dawdle(random, lesson.steps, times[-1]) if dawdles else _even(times[-1], speed)
+    source = np.interp(np.arange(0, new[-1], 1 / RATE_HZ), new, old)
+    weight = np.interp(source, times, trust(lesson.steps, len(signal), RATE_HZ))
     if random.uniform() < 0.35:
         coarse = np.arange(0, times[-1], speed / random.uniform(20, 45))
         signal = np.stack([np.interp(coarse, times, column) for column in signal.T], 1)
         times = coarse
-    signal = np.stack([np.interp(warped, times, column) for column in signal.T], 1)
+    signal = np.stack([np.interp(source, times, column) for column in signal.T], 1)
     signal += random.normal(0, random.uniform(0.0, 0.2), signal.shape)
-    return signal.astype(np.float32), lesson.steps / speed
+    steps = np.interp(lesson.steps, old, new)
+    return signal.astype(np.float32), steps, (weight > 0.5).astype(np.float32)
+
+
+def _even(end: float, speed: float) -> tuple[Times, Times]:
+    """Return old times and the new ones they become when everything is `speed` times faster."""
+    old = np.array([0.0, end])
+    return old, old / speed
+
+
+def _dawdle(random: np.random.Generator, steps: Times, end: float) -> tuple[Times, Times]:
+    """Return old times and the new ones they become when the time between landings is stretched,
+    differently from step to step, but not the landings themselves.
+    """
+    edges = np.concatenate(([0.0], steps, [end]))
+    half = np.minimum(0.12, 0.3 * np.minimum(np.diff(edges[:-1]), np.diff(edges[1:])))
+    old = np.concatenate(([0.0], np.stack([steps - half, steps + half], 1).reshape(-1), [end]))
+    factors = np.ones(len(old) - 1)
+    usual = random.uniform(1.0, 2.2)
+    factors[::2] = np.clip(random.normal(usual, 0.3, len(factors[::2])), 0.9, 3.0)
+    return old, np.concatenate(([0.0], np.cumsum(np.diff(old) * factors)))
 
 
 def _windows(
     random: np.random.Generator,
     signal: Samples,
-    steps: NDArray[np.float64],
+    steps: Times,
+    weight: Samples,
     recipe: Recipe,
     count: int,
 ) -> tuple[Samples, Samples, Samples]:
@@ -164,7 +193,6 @@ def _windows(
     # The bell of a probability stands in the middle of the two samples it speaks for.
     middles = steps - 0.5 / RATE_HZ
     target = heat(middles, len(signal), RATE_HZ, recipe.bell_seconds)
-    weight = trust(middles, len(signal), RATE_HZ)
     answers = begins[:, None] + BEFORE + STRIDE * np.arange(CORES)
     turned = np.ascontiguousarray(windows.transpose(0, 2, 1))
     return turned, target[answers], weight[answers]

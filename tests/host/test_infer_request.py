@@ -232,6 +232,7 @@ def test_a_picture_input_still_takes_pixels() -> None:
         (picture(1, data=["x"]), None, "encoded pictures as binary BYTES"),
         (picture(0, parameters={"binary_data_size": 0}), b"", "encoded pictures as binary"),
         (picture(1), b"\x09\x00\x00\x00\x07", "only 1 are left"),
+        (picture(1), b"\x01\x00\x00\x00\xff", "Input 'image': This is not a picture."),
     ],
 )
 def test_pictures_that_cannot_be_read_are_refused(

@@ -20,13 +20,22 @@ def test_its_own_names_and_addresses_are_accepted(host):
 
 @pytest.mark.parametrize(
     "host",
-    ["evil.example", "lan.example", "xlan.example", "box.example.evil", "localhost.evil", "0x7f.1"],
+    [
+        "evil.example",
+        "lan.example",
+        "xlan.example",
+        "box.example.evil",
+        "localhost.evil",
+        "0x7f.1",
+    ],
 )
 def test_other_names_are_not(host):
     assert NAMES.accepts(host) is False
 
 
-@pytest.mark.parametrize("host", ["", "a b", "a/b", "u@box.example", "a:b", "[::1", "a:99999", "é:x"])
+@pytest.mark.parametrize(
+    "host", ["", "a b", "a/b", "u@box.example", "a:b", "[::1", "a:99999", "é:x"]
+)
 def test_what_is_no_host_is_malformed(host):
     assert NAMES.accepts(host) is None
 

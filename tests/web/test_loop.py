@@ -36,6 +36,22 @@ def test_a_wake_before_the_wait_is_not_lost(loop):
     assert loop.wait(20)
 
 
+def test_a_source_that_fails_costs_the_others_nothing(loop, caplog):
+    seen = []
+    ours, theirs = socket.socketpair()
+    loop.sources[ours.fileno()] = Source(None, "fails")
+    loop.watch(ours.fileno(), 1)
+    theirs.send(b"x")
+    loop.call_soon(lambda: seen.append(1 / 0))
+    loop.call_soon(lambda: seen.append("called"))
+    while not seen:
+        loop.act(loop.wait(20))
+    assert caplog.text.count("nobody caught") >= 2
+    loop.forget(ours.fileno())
+    ours.close()
+    theirs.close()
+
+
 def test_waking_a_closed_loop_does_nothing():
     loop = Loop()
     loop.close()

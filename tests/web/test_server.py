@@ -54,6 +54,47 @@ def test_control_is_answered_while_every_inference_thread_is_taken(serve):
         client.socket.close()
 
 
+def test_hasty_clients_are_refused_a_little_later(serve):
+    serving = serve(threads=1, waiting=1)
+    held = [serving.client() for _ in range(2)]
+    held[0].send(request("/predict/hold"))
+    serving.application.entered.acquire()
+    held[1].send(request("/predict/hold"))
+    eventually(lambda: serving.server.connections().waiting_inference == 1)
+    with serving.client() as hasty, serving.client() as other:
+        for _ in range(10):
+            reply = hasty.ask("/predict", b"x" * 5000)
+            assert reply.slug == "overloaded"
+            assert other.ask("/live").status == 200
+        hasty.send(request("/predict", b"x" * 50) * 5 + request("/echo", b"123"))
+        assert [hasty.reply().slug for _ in range(5)] == ["overloaded"] * 5
+        assert hasty.reply().body == b"3", "nothing behind a refusal is lost"
+    serving.application.gate.set()
+    for client in held:
+        client.reply()
+        client.socket.close()
+
+
+def test_a_refusal_held_back_gives_way_to_the_end_of_service(serve):
+    serving = serve(threads=1, waiting=1)
+    held = [serving.client() for _ in range(2)]
+    held[0].send(request("/predict/hold"))
+    serving.application.entered.acquire()
+    held[1].send(request("/predict/hold"))
+    eventually(lambda: serving.server.connections().waiting_inference == 1)
+    with serving.client() as hasty:
+        hasty.ask("/predict")
+        hasty.send(request("/predict") * 3)
+        eventually(lambda: serving.reasons("rejected").count("overloaded") >= 2)
+        serving.server.stop(10.0)
+        slugs = [hasty.reply().slug for _ in range(2)]
+        assert slugs[-1] in ("shutting-down", "overloaded")
+        serving.application.gate.set()
+    for client in held:
+        assert client.reply().status == 200
+        client.socket.close()
+
+
 def test_a_refused_body_that_is_still_coming_is_read_and_dropped(serve):
     serving = serve(threads=1, waiting=1)
     held = [serving.client() for _ in range(2)]
@@ -190,6 +231,12 @@ def test_a_port_in_use_is_named():
 def test_an_address_that_is_not_this_machines_is_a_fault_of_the_configuration(host):
     with pytest.raises(ConfigInvalid, match="203.0.113.7|no.such|not an"):
         bind(host, 0)
+
+
+def test_a_spool_that_cannot_be_made_is_named(tmp_path, serve):
+    (tmp_path / "spool-0").write_text("a file, not a directory")
+    with pytest.raises(StateUnusable, match="spool-0"):
+        serve(starts=False)
 
 
 def test_a_failing_application_is_answered_by_a_problem(serving, caplog):

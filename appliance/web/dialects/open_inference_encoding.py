@@ -96,6 +96,6 @@ def _asked_coding(accepted: str) -> str | None:
 
 def _too_large(most_bytes: int) -> PayloadTooLarge:
     return PayloadTooLarge(
-        f"The body has, or unpacks to, more than {most_bytes:,} bytes (limits.body_bytes)."
-        " Send a smaller batch."
+        f"The body has, or unpacks to, more than {most_bytes:,} bytes; send less at once"
+        " or raise limits.input_bytes."
     )

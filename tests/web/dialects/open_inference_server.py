@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import falcon
-import msgspec
 from waitress.server import create_server
 
 from appliance.actions.callers import Caller, Role
@@ -57,7 +56,7 @@ class Served:
         app = falcon.App(middleware=[Requests(_Observer(), None), self])
         app.req_options.strip_url_path_trailing_slash = True
         ErrorShapes({open_inference.PREFIX: open_inference.error_body}).install(app)
-        limits = msgspec.structs.replace(Limits(), body_bytes=BODY_BYTES, tensor_batch=MOST_BATCH)
+        limits = Limits(input_bytes=BODY_BYTES - 1000, json_bytes=1000, tensor_batch=MOST_BATCH)
         for route in open_inference.routes(
             self.engine,
             limits=limits,

@@ -483,7 +483,7 @@ def test_packed_requests_that_are_broken_or_bombs_are_refused(
 
 
 def test_a_body_beyond_the_limit_is_refused(served: Served) -> None:
-    assert "limits.body_bytes" in error(infer(served, bytes(BODY_BYTES + 1)), 413)
+    assert "limits.input_bytes" in error(infer(served, bytes(BODY_BYTES + 1)), 413)
 
 
 def test_too_large_a_batch_is_refused(served: Served) -> None:
@@ -684,7 +684,7 @@ def test_anonymous_callers_get_health(served: Served) -> None:
     assert raw(served, "GET", "/v2/health/ready")[0] == 200
 
 
-# ---- errors --------------------------------------------------------------------------------------
+# ---- errors ---------------------------------------------------------------------------------
 
 
 def test_paths_and_methods_that_are_not_there_have_the_protocols_error_shape(
