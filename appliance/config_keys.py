@@ -136,6 +136,8 @@ def _expected_text(pattern: str | None) -> str:
 
 
 def _bounds(described: inspect.IntType | inspect.FloatType) -> str:
+    if described.ge is not None and described.le is not None:
+        return f" from {described.ge:,} to {described.le:,}"
     said = [
         f"{words} {limit:,}"
         for words, limit in (
@@ -146,4 +148,4 @@ def _bounds(described: inspect.IntType | inspect.FloatType) -> str:
         )
         if limit is not None
     ]
-    return f", {' and '.join(said)}" if said else ""
+    return f" {', '.join(said)}" if said else ""

@@ -11,6 +11,7 @@ from appliance.actions.backup import Backups
 from appliance.actions.health import HealthCheck
 from appliance.actions.issue_key import ADMIN_KEY_FILE, ensure_admin_key
 from appliance.actions.key_ring import KeyRing
+from appliance.actions.maintain import Maintenance
 from appliance.actions.measure import Measured, readings
 from appliance.actions.predict import Predictor
 from appliance.actions.register_models import register_models
@@ -59,6 +60,7 @@ class Appliance:
     metrics: Metrics
     engine: Engine
     canary: CanaryRounds
+    maintenance: Maintenance
     key_ring: KeyRing
     gate: Gate
     predictor: Predictor
@@ -72,6 +74,7 @@ class Appliance:
     def stop(self) -> None:
         """End every part in the reverse order; what was accepted for writing is written."""
         self.canary.stop()
+        self.maintenance.stop()
         self.engine.stop()
         self.key_ring.save_uses()
         is_clean = self.database.close()
@@ -157,6 +160,8 @@ def assemble(config: Config, clock: Clock, *, config_text: str = "") -> Applianc
     engine.start(register_models(database, places.models, clock))
     canary = CanaryRounds(engine, interval_seconds=config.models.canary_seconds)
     canary.start()
+    maintenance = Maintenance(config.history, clock, database=database, disk=disk)
+    maintenance.start()
     return Appliance(
         config=config,
         clock=clock,
@@ -166,6 +171,7 @@ def assemble(config: Config, clock: Clock, *, config_text: str = "") -> Applianc
         metrics=metrics,
         engine=engine,
         canary=canary,
+        maintenance=maintenance,
         key_ring=ring,
         gate=gate,
         predictor=Predictor(engine, database, clock, config.history, metrics),

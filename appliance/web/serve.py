@@ -4,7 +4,6 @@ import logging
 import re
 import signal
 import socket
-import threading
 import time
 from collections.abc import Mapping
 
@@ -29,7 +28,6 @@ class Service:
         self._parts = parts
         self._notifier = notifier
         self._is_announced = False
-        self._disk_turns = 0
         self._application = create_app(parts, line=journal.request)
         self._listener = _listener(parts, notifier)
         http = parts.config.http
@@ -82,9 +80,6 @@ class Service:
         self._watchdog.tick(time.monotonic())
         if not self._is_announced:
             self._announce()
-        self._disk_turns += 1
-        if self._disk_turns % 5 == 0:
-            threading.Thread(target=self._parts.disk.check, name="disk", daemon=True).start()
 
     def _announce(self) -> None:
         readiness = self._parts.health.readiness()

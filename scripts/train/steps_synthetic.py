@@ -110,6 +110,27 @@ def walking(random: np.random.Generator, seconds: float) -> tuple[Array, Array]:
     return signal + random.normal(0, random.uniform(0.02, 0.4), (count, 3)), steps
 
 
+def plain_wave(random: np.random.Generator, rate: float, level: float, tilt: float) -> Array:
+    """Return a minute [n, 3] m/s² of a bare sine across gravity, lifted by `tilt` radians."""
+    time = np.arange(60 * RATE_HZ) / RATE_HZ
+    axis = np.array([np.cos(tilt), 0.0, np.sin(tilt)])
+    swing = level * np.sin(2 * np.pi * rate * time)
+    still = np.array([0.0, 0.0, GRAVITY])
+    return np.asarray(still + swing[:, None] * axis + random.normal(0, 0.1, (len(time), 3)))
+
+
+def plain_ride(random: np.random.Generator, level: float) -> Array:
+    """Return a minute [n, 3] m/s² of a car: white noise, an engine, and a body that swings at 1.0 to
+    1.8 Hz, up and down, coming and going.
+    """
+    time = np.arange(60 * RATE_HZ) / RATE_HZ
+    signal = np.array([0.0, 0.0, GRAVITY]) + random.normal(0, 0.3, (len(time), 3))
+    signal += 0.5 * np.sin(2 * np.pi * random.uniform(15, 22) * time)[:, None]
+    swing = np.sin(2 * np.pi * random.uniform(1.0, 1.8) * time)
+    signal[:, 2] += 2 * level * swing * np.abs(np.sin(2 * np.pi * 0.05 * time))
+    return np.asarray(signal)
+
+
 NEGATIVES: dict[str, Callable[[np.random.Generator, float], Array]] = {
     "standing": standing,
     "riding": riding,

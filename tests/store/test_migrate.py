@@ -114,7 +114,7 @@ test_migrate._upgrade(Path(sys.argv[1]), test_migrate.NEXT)
 
 @pytest.mark.parametrize(
     ("system_call", "stride"),
-    [("pwrite64", 9), ("fdatasync", 1), ("fsync", 1), ("rename", 1), ("unlink", 2)],
+    [("pwrite64", 17), ("fdatasync", 2), ("fsync", 1), ("rename", 1), ("unlink", 3)],
 )
 def test_a_kill_at_any_step_leaves_the_old_or_the_new_schema(
     old: Path, tmp_path: Path, system_call: str, stride: int
@@ -123,7 +123,7 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new_schema(
     _require_strace()
     pristine = {path.name: path.read_bytes() for path in old.parent.iterdir()}
     number, has_finished = 1, False
-    while not has_finished and number <= 60:
+    while not has_finished and number <= 500:
         state = tmp_path / f"{system_call}-{number}"
         state.mkdir()
         for name, content in pristine.items():

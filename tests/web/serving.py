@@ -1,4 +1,4 @@
-"""A real server in a thread of the test process, with a tiny application and a raw-socket client."""
+"""A real server in a thread of the test process, a tiny application and a raw-socket client."""
 
 import contextlib
 import socket
@@ -89,12 +89,25 @@ class Serving:
         http = Http(**{name: settings.pop(name) for name in list(settings) if name in names})
         names = {field.name for field in msgspec.structs.fields(Limits)}
         limits = Limits(**{name: settings.pop(name) for name in list(settings) if name in names})
-        self.server = Server(
+        self.server = self._built(http, limits, settings)
+        self.thread = threading.Thread(target=self.server.run, args=(tick,), daemon=True)
+        if starts:
+            self.thread.start()
+
+    def _built(self, http: Http, limits: Limits, settings: dict[str, Any]) -> Server:
+        try:
+            return self._server(http, limits, settings)
+        except Exception:
+            self.listener.close()
+            raise
+
+    def _server(self, http: Http, limits: Limits, settings: dict[str, Any]) -> Server:
+        return Server(
             self.application,
             http,
             limits,
-            listener=listener,
-            spool_dir=spool_dir,
+            listener=self.listener,
+            spool_dir=self.spool_dir,
             lane_of=lambda method, path: (
                 Lane.INFERENCE if path.startswith("/predict") else Lane.CONTROL
             ),
@@ -103,9 +116,6 @@ class Serving:
             authorised=lambda headers, address: headers.get("x-api-key") == KEY,
             **settings,
         )
-        self.thread = threading.Thread(target=self.server.run, args=(tick,), daemon=True)
-        if starts:
-            self.thread.start()
 
     def _note(self, name: str, /, **labels: str) -> None:
         self.events.append((name, labels))

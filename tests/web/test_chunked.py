@@ -1,3 +1,4 @@
+import contextlib
 import time
 
 import pytest
@@ -79,7 +80,5 @@ def test_half_a_million_one_byte_chunks_are_quick_and_small():
 
 @given(st.binary(max_size=100), st.integers(1, 20))
 def test_no_bytes_make_it_fail_otherwise_than_by_a_problem(data, piece_bytes):
-    try:
+    with contextlib.suppress(MalformedRequest):
         fed(data, piece_bytes)
-    except MalformedRequest:
-        pass

@@ -33,9 +33,7 @@ def test_other_names_are_not(host):
     assert NAMES.accepts(host) is False
 
 
-@pytest.mark.parametrize(
-    "host", ["", "a b", "a/b", "u@box.example", "a:b", "[::1", "a:99999", "é:x"]
-)
+@pytest.mark.parametrize("host", ["", "a b", "a/b", "u@box.example", "a:b", "[::1", "a:99999"])
 def test_what_is_no_host_is_malformed(host):
     assert NAMES.accepts(host) is None
 

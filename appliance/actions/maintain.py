@@ -1,0 +1,71 @@
+"""Maintain: what has to be done now and then so that the appliance can run for years unattended."""
+
+import logging
+import threading
+
+from appliance.clock import Clock
+from appliance.config import History
+from appliance.errors import Problem
+from appliance.store import retention
+from appliance.store.database import Database
+from appliance.store.disk import DiskWatch, Level
+
+_log = logging.getLogger(__name__)
+_DISK_SECONDS = 5.0
+_RETENTION_SECONDS = 600.0
+
+
+class Maintenance:
+    """Looks at the disk every few seconds and deletes history beyond its bounds every few minutes.
+
+    Threads: its own, so that a slow disk never holds up the serving loop; `round` also by tests.
+    """
+
+    def __init__(
+        self, history: History, clock: Clock, *, database: Database, disk: DiskWatch
+    ) -> None:
+        self._history = history
+        self._clock = clock
+        self._database = database
+        self._disk = disk
+        self._next_retention = clock.monotonic()
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the round that runs, and wait for it: it must not outlive the database."""
+        self._end.set()
+        if self._thread.is_alive():
+            self._thread.join(10.0)
+
+    def round(self) -> None:
+        """Look at the disk; let old history go when it is time, or at once when space is short."""
+        level = self._disk.check()
+        now = self._clock.monotonic()
+        if now >= self._next_retention or level >= Level.CRITICAL:
+            self._next_retention = now + _RETENTION_SECONDS
+            self._prune()
+
+    def _prune(self) -> None:
+        try:
+            pruned = retention.prune(
+                self._database,
+                keep_days=self._history.keep_days,
+                keep_rows=self._history.keep_rows,
+                now=self._clock.wall_seconds(),
+            )
+        except Problem as problem:
+            _log.warning("retention put off", extra={"reason": problem.detail})
+        else:
+            _log.debug("retention done", extra={"pruned": repr(pruned)})
+
+    def _run(self) -> None:
+        while not self._end.wait(_DISK_SECONDS):
+            try:
+                self.round()
+            except Exception:  # the last resort: maintenance must go on
+                _log.exception("maintenance failed")
