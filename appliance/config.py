@@ -205,6 +205,19 @@ class Streams(_Section, frozen=True):
         Seconds, Meta(description="Time after which a stream without data ends.")
     ] = 3600.0
     most: Annotated[Count, Meta(description="Streams open at once.")] = 10_000
+    waiting_seconds: Annotated[
+        Seconds, Meta(description="Longest a chunk waits for the chunk before it.")
+    ] = 5.0
+    gateway_host: Annotated[
+        str, Meta(description="Address the WebSocket gateway listens on.")
+    ] = "0.0.0.0"
+    gateway_port: Annotated[Port, Meta(description="TCP port of the WebSocket gateway.")] = 8081
+    gateway_connections: Annotated[
+        Count, Meta(description="WebSockets open at once, all clients together.")
+    ] = 512
+    gateway_connections_per_key: Annotated[
+        Count, Meta(description="WebSockets open at once with one key.")
+    ] = 256
 
 
 class Metrics(_Section, frozen=True):

@@ -124,8 +124,9 @@ def as_toml(loaded: Loaded) -> str:
 def line_of(text: str, section: str, key: str | None = None) -> int:
     """Given valid TOML, return the line where a section or a key of it is set; 0 if not found.
 
-    It knows tables, dotted keys, inline tables and strings over several lines; TOML's own parser
-    does not tell lines.
+    It knows tables, dotted keys, inline tables and strings over several lines, but takes three
+    quotes inside of an ordinary string for the start of such a one. TOML's own parser does not
+    tell lines at all.
     """
     current: tuple[str, ...] = ()
     section_line = 0
@@ -204,9 +205,7 @@ def _text(path: Path, draft: _Draft) -> str | None:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
-            draft.faults.append(
-                f"{path}: larger than {MOST_BYTES} bytes; this is no configuration."
-            )
+            draft.faults.append(f"{path}: more than {MOST_BYTES} bytes are no configuration.")
             return None
         return content.decode("utf-8")
     except FileNotFoundError:
@@ -265,9 +264,10 @@ def _parsed_list(word: str) -> Any:
     if not word.startswith("["):
         return [item.strip() for item in word.split(",") if item.strip()]
     try:
-        return tomllib.loads(f"list = {word}")["list"]
+        document = tomllib.loads(f"list = {word}")
     except (tomllib.TOMLDecodeError, RecursionError):
         return word
+    return document["list"] if len(document) == 1 else word
 
 
 def _content_fault(key: Key, value: Any) -> str | None:

@@ -16,6 +16,7 @@ from appliance.actions.measure import Measured, readings
 from appliance.actions.predict import Predictor
 from appliance.actions.register_models import register_models
 from appliance.actions.serve_model import ModelChanges
+from appliance.actions.streams import StreamSessions
 from appliance.clock import Clock
 from appliance.config import Config
 from appliance.engine.canary import CanaryRounds
@@ -65,6 +66,7 @@ class Appliance:
     gate: Gate
     predictor: Predictor
     model_changes: ModelChanges
+    streams: StreamSessions
     backups: Backups
     health: HealthCheck
     lock: InstanceLock
@@ -160,7 +162,10 @@ def assemble(config: Config, clock: Clock, *, config_text: str = "") -> Applianc
     engine.start(register_models(database, places.models, clock))
     canary = CanaryRounds(engine, interval_seconds=config.models.canary_seconds)
     canary.start()
-    maintenance = Maintenance(config.history, clock, database=database, disk=disk)
+    streams = StreamSessions(engine, database, clock, config.streams)
+    maintenance = Maintenance(
+        config.history, clock, database=database, disk=disk, expire_streams=streams.expire
+    )
     maintenance.start()
     return Appliance(
         config=config,
@@ -176,6 +181,7 @@ def assemble(config: Config, clock: Clock, *, config_text: str = "") -> Applianc
         gate=gate,
         predictor=Predictor(engine, database, clock, config.history, metrics),
         model_changes=ModelChanges(engine, database, clock),
+        streams=streams,
         backups=backups,
         health=health,
         lock=lock,

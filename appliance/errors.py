@@ -30,6 +30,7 @@ in a dead job and in the terminal.
      └─ Fault                         not a reply to a client: start-up and command line
          ├─ ConfigInvalid             exit status 78
          ├─ StateUnusable             the state directory or database cannot be used
+         │   └─ SchemaTooNew          the database was written by a newer release; exit status 78
          ├─ ModelInvalid        422   a model's files are wrong
          └─ BackupInvalid       422   a backup fails its checks
 """
@@ -94,7 +95,7 @@ class Problem(Exception):
         )
 
     def encoded(self) -> dict[str, Any]:
-        """Return a plain mapping that `decoded` turns back into this problem, for child processes."""
+        """Return a plain mapping that `decoded` turns back into this problem, for children."""
         return {
             "slug": self.slug,
             "detail": self.detail,

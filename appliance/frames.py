@@ -1,11 +1,12 @@
 """Messages between the front and its children: length-prefixed frames on Unix sockets.
 
-A frame is `u32 header bytes | u64 body bytes` (little-endian), then a msgpack header, then the body
-as raw bytes, so that a picture or a tensor is never copied into or out of a serialiser.
+A frame is `u32 header bytes | u64 body bytes` (little-endian), then a msgpack header, then the
+body as raw bytes, so that a picture or a tensor is never copied into or out of a serialiser.
 """
 
 import socket
 import struct
+import time
 from typing import Any
 
 import msgspec
@@ -33,32 +34,44 @@ def send(connection: socket.socket, header: Any, body: bytes | memoryview = b"")
         connection.sendall(body)
 
 
-def receive(connection: socket.socket) -> tuple[Any, bytearray]:
-    """Wait for one frame and return its header and body.
+def receive(
+    connection: socket.socket, *, give_up_at: float | None = None
+) -> tuple[Any, bytearray]:
+    """Given a connection, wait for one frame and return its header and body.
 
-    Raise FrameClosed when the other side has gone, ValueError when a length is beyond the caps
-    (then the stream cannot be trusted any more and must be closed).
+    `give_up_at` (monotonic seconds) ends a frame that trickles in, which the socket's own timeout
+    would let go on for ever. Raise FrameClosed when the other side has gone, TimeoutError past
+    `give_up_at`, ValueError when a length is beyond the caps or the header is no msgpack (then the
+    stream cannot be trusted any more and must be closed).
     """
-    header_bytes, body_bytes = _PREFIX.unpack(_exactly(connection, _PREFIX.size))
+    prefix = _exactly(connection, _PREFIX.size, give_up_at)
+    header_bytes, body_bytes = _PREFIX.unpack(prefix)
     if header_bytes > MAX_HEADER_BYTES or body_bytes > MAX_BODY_BYTES:
         raise ValueError(f"frame of {header_bytes} + {body_bytes} bytes is beyond the cap")
-    header = _decode(_exactly(connection, header_bytes))
-    return header, _exactly(connection, body_bytes) if body_bytes else bytearray()
+    header = _decode(_exactly(connection, header_bytes, give_up_at))
+    if not body_bytes:
+        return header, bytearray()
+    return header, _exactly(connection, body_bytes, give_up_at)
 
 
-def _exactly(connection: socket.socket, count: int) -> bytearray:
+def _exactly(connection: socket.socket, count: int, give_up_at: float | None) -> bytearray:
     buffer = bytearray(count)
     view = memoryview(buffer)
     filled = 0
     while filled < count:
-        received = connection.recv_into(view[filled:])
+        received = connection.recv_into(view[filled:], 0, socket.MSG_WAITALL)
         if received == 0:
             raise FrameClosed("the other side closed the connection")
         filled += received
+        if filled < count and give_up_at is not None and time.monotonic() > give_up_at:
+            raise TimeoutError("the rest of the frame came too slowly")
     return buffer
 
 
 def timeval(seconds: float) -> bytes:
-    """Given a duration, return it as the `struct timeval` that SO_RCVTIMEO and SO_SNDTIMEO take."""
-    whole = int(seconds)
-    return struct.pack("@ll", whole, int((seconds - whole) * 1_000_000))
+    """Given a duration, return it as the `struct timeval` of SO_RCVTIMEO and SO_SNDTIMEO.
+
+    Zero would mean "for ever" to the kernel, so the least is a microsecond.
+    """
+    microseconds = max(1, int(seconds * 1_000_000))
+    return struct.pack("@ll", *divmod(microseconds, 1_000_000))

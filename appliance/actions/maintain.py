@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 
 from appliance.clock import Clock
 from appliance.config import History
@@ -13,22 +14,32 @@ from appliance.store.disk import DiskWatch, Level
 _log = logging.getLogger(__name__)
 _DISK_SECONDS = 5.0
 _RETENTION_SECONDS = 600.0
+_EXPIRY_SECONDS = 30.0
 
 
 class Maintenance:
-    """Looks at the disk every few seconds and deletes history beyond its bounds every few minutes.
+    """Looks at the disk every few seconds, ends idle streams, and every few minutes deletes history
+    beyond its bounds.
 
     Threads: its own, so that a slow disk never holds up the serving loop; `round` also by tests.
     """
 
     def __init__(
-        self, history: History, clock: Clock, *, database: Database, disk: DiskWatch
+        self,
+        history: History,
+        clock: Clock,
+        *,
+        database: Database,
+        disk: DiskWatch,
+        expire_streams: Callable[[], int] = lambda: 0,
     ) -> None:
+        self._expire_streams = expire_streams
         self._history = history
         self._clock = clock
         self._database = database
         self._disk = disk
         self._next_retention = clock.monotonic()
+        self._next_expiry = clock.monotonic() + _EXPIRY_SECONDS
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
 
@@ -49,6 +60,9 @@ class Maintenance:
         if now >= self._next_retention or level >= Level.CRITICAL:
             self._next_retention = now + _RETENTION_SECONDS
             self._prune()
+        if now >= self._next_expiry:
+            self._next_expiry = now + _EXPIRY_SECONDS
+            self._expire_streams()
 
     def _prune(self) -> None:
         try:

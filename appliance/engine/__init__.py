@@ -1,0 +1,1 @@
+"""The parent side of the hosts: start, supervise, route, limit."""

@@ -4,8 +4,10 @@ Precision is f32 unless the manifest says otherwise: on CPUs with AVX512-BF16 or
 computes in bf16 by default and answers change (DECISIONS.md, "f32 unless a check passed").
 """
 
+import logging
+import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from appliance.errors import InvalidInput, ModelInvalid
 from appliance.library.manifest import Input, Manifest
 from appliance.library.versions import model_file
 
+_log = logging.getLogger(__name__)
+_PATH = re.compile(r'"?/[^\s"]+"?')
 Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 
 #: Open Inference Protocol names of OpenVINO's element types.
@@ -44,11 +48,18 @@ class Compiled:
     Threads: `infer` may be called from any number of threads at once.
     """
 
-    def __init__(self, compiled: "ov.CompiledModel", tensors: tuple[str, ...]) -> None:
+    def __init__(
+        self, compiled: "ov.CompiledModel", inputs: Sequence[str], outputs: Sequence[str]
+    ) -> None:
         self._compiled = compiled
         self._local = threading.local()
-        self._tensors = tensors
-        self.inputs = {port.get_any_name(): port for port in compiled.inputs}
+        self._tensors = tuple(outputs)
+        self.inputs = dict(zip(inputs, compiled.inputs, strict=True))
+        self.outputs = dict(zip(outputs, compiled.outputs, strict=True))
+
+    def property(self, name: str) -> Any:
+        """Given the name of one of OpenVINO's properties, return what was compiled with."""
+        return self._compiled.get_property(name)
 
     def infer(self, arrays: Arrays) -> dict[str, "np.ndarray[Any, Any]"]:
         """Given an array for each input tensor, return an array for each output tensor by name.
@@ -67,7 +78,8 @@ class Compiled:
     def infer_many(self, requests: Sequence[Arrays]) -> list[dict[str, "np.ndarray[Any, Any]"]]:
         """Given several sets of inputs, run them side by side and return their outputs in order.
 
-        The arrays are the caller's own. All streams work at once, which one thread alone could not keep busy.
+        The arrays are the caller's own. All streams work at once, which one thread alone could not
+        keep busy.
         """
         queue = getattr(self._local, "queue", None)
         if queue is None:
@@ -90,6 +102,7 @@ class Compiled:
 class Network:
     """One version of a model: compiled for its task, and on demand once more for raw tensors.
 
+    A tensor goes by the name that the manifest uses for it, or else by the first of its names.
     Threads: any; the raw model is compiled once, under a lock.
     """
 
@@ -98,40 +111,44 @@ class Network:
     ) -> None:
         self._manifest = manifest
         self._threads = threads
-        self._core = ov.Core()
-        self._core.set_property({"CACHE_DIR": str(cache_directory)})
+        self._core = _core(cache_directory)
         self._path = model_file(directory)
         self._raw: Compiled | None = None
         self._raw_lock = threading.Lock()
         model = self._read()
-        self.raw_inputs = tuple(_description(port) for port in model.inputs)
-        self.raw_outputs = tuple(_description(port) for port in model.outputs)
-        self.output_names = tuple(port.get_any_name() for port in model.outputs)
         self._check_names(model)
+        wanted = {one.tensor for one in (*manifest.inputs, *manifest.outputs)}
+        self._input_names = [_name(port, wanted) for port in model.inputs]
+        self._output_names = [_name(port, wanted) for port in model.outputs]
+        self.raw_inputs = tuple(map(_description, self._input_names, model.inputs))
+        self.raw_outputs = tuple(map(_description, self._output_names, model.outputs))
         self.task = self._compile(_with_preprocessing(model, manifest))
-        self.input_shapes = {
-            name: [
-                size.get_length() if size.is_static else -1 for size in port.get_partial_shape()
-            ]
-            for name, port in self.task.inputs.items()
-        }
+        self.input_shapes = {name: _shape(port) for name, port in self.task.inputs.items()}
+        self.output_shapes = {name: _shape(port) for name, port in self.task.outputs.items()}
 
     def raw(self) -> Compiled:
-        """Return the model as its file has it: original tensors and types, batch 1."""
+        """Return the model as its file has it: original tensors and types, batch 1.
+
+        Raise ModelInvalid when it cannot be read or compiled any more.
+        """
         with self._raw_lock:
             if self._raw is None:
                 self._raw = self._compile(_single_batch(self._read()))
             return self._raw
 
     def warm_up(self) -> None:
-        """Run the task's model once on zeros, so that the first caller does not pay for lazy set-up."""
-        zeros = {}
-        for name, port in self.task.inputs.items():
-            shape = [
-                size.get_length() if size.is_static else 1 for size in port.get_partial_shape()
-            ]
-            zeros[name] = np.zeros(shape, port.get_element_type().to_dtype())
-        self.task.infer(zeros)
+        """Run the task's model once on zeros, so that the first caller pays for no set-up."""
+        zeros = {
+            name: np.zeros(
+                [max(1, size) for size in self.input_shapes[name]],
+                port.get_element_type().to_dtype(),
+            )
+            for name, port in self.task.inputs.items()
+        }
+        try:
+            self.task.infer(zeros)
+        except InvalidInput as problem:
+            raise ModelInvalid(f"The model does not run on zeros: {problem.detail}") from None
 
     def _read(self) -> "ov.Model":
         try:
@@ -147,11 +164,12 @@ class Network:
         if self._manifest.precision != "auto":
             settings["INFERENCE_PRECISION_HINT"] = self._manifest.precision
         try:
-            return Compiled(self._core.compile_model(model, "CPU", settings), self.output_names)
+            compiled = self._core.compile_model(model, "CPU", settings)
         except RuntimeError as fault:
             raise ModelInvalid(
                 f"OpenVINO cannot compile this model: {first_words(fault)}."
             ) from None
+        return Compiled(compiled, self._input_names, self._output_names)
 
     def _check_names(self, model: "ov.Model") -> None:
         for kind, described, ports in (
@@ -162,15 +180,30 @@ class Network:
             for tensor in (item.tensor for item in described):
                 if tensor not in names:
                     raise ModelInvalid(
-                        f"The manifest names the {kind} {tensor!r}, but the model has {sorted(names)}."
+                        f"The manifest names the {kind} {tensor!r}, but the model has only"
+                        f" {', '.join(sorted(names)) or 'unnamed ones'}."
                     )
 
 
+def _core(cache_directory: Path) -> "ov.Core":
+    """Return OpenVINO with compiled models kept in the directory, or nowhere if it is no use."""
+    core = ov.Core()
+    try:
+        core.set_property({"CACHE_DIR": str(cache_directory)})
+    except RuntimeError as fault:
+        _log.warning("compiled models are not cached", extra={"reason": first_words(fault)})
+    return core
+
+
 def first_words(fault: BaseException) -> str:
-    """Given an OpenVINO error, return its last line, which holds the cause, without source paths."""
+    """Given an OpenVINO error, return its last line, which holds the cause, without source paths.
+
+    Paths of the model are left out too: clients read this.
+    """
     lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
     useful = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
-    return (useful or lines or [type(fault).__name__])[-1][:300].rstrip(".")
+    words = (useful or lines or [type(fault).__name__])[-1]
+    return _PATH.sub("…", words)[:300].rstrip(".! ")
 
 
 def is_picture(described: Input) -> bool:
@@ -178,13 +211,22 @@ def is_picture(described: Input) -> bool:
     return {"H", "W", "C"} <= set(described.layout)
 
 
-def _description(port: Any) -> dict[str, Any]:
-    shape = [size.get_length() if size.is_static else -1 for size in port.get_partial_shape()]
-    return {
-        "name": port.get_any_name(),
-        "datatype": DATATYPES.get(port.get_element_type().get_type_name(), "FP32"),
-        "shape": shape,
-    }
+def _name(port: Any, wanted: Collection[str]) -> str:
+    names: set[str] = port.get_names()
+    return next(iter(sorted(names & set(wanted))), None) or str(port.get_any_name())
+
+
+def _shape(port: Any) -> list[int]:
+    return [size.get_length() if size.is_static else -1 for size in port.get_partial_shape()]
+
+
+def _description(name: str, port: Any) -> dict[str, Any]:
+    kind = port.get_element_type().get_type_name()
+    if kind not in DATATYPES:
+        raise ModelInvalid(
+            f"The tensor {name!r} has the element type {kind}, which is not served."
+        )
+    return {"name": name, "datatype": DATATYPES[kind], "shape": _shape(port)}
 
 
 def _single_batch(model: "ov.Model") -> "ov.Model":
@@ -205,21 +247,36 @@ def _with_preprocessing(model: "ov.Model", manifest: Manifest) -> "ov.Model":
     pictures = [described for described in manifest.inputs if is_picture(described)]
     if not pictures:
         return model
-    steps = PrePostProcessor(_single_batch(model))
-    for described in pictures:
-        entry = steps.input(described.tensor)
-        entry.tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
-        entry.tensor().set_color_format(ColorFormat.RGB)
-        entry.model().set_layout(ov.Layout(described.layout))
-        if described.color_order == "BGR":
-            entry.preprocess().convert_color(ColorFormat.BGR)
-        element_type = model.input(described.tensor).get_element_type()
-        if element_type != ov.Type.u8 or described.mean or described.scale:
-            entry.preprocess().convert_element_type(ov.Type.f32)
-        if described.mean:
-            entry.preprocess().mean(list(described.mean))
-        if described.scale:
-            entry.preprocess().scale(list(described.scale))
-        if element_type not in (ov.Type.f32, ov.Type.u8):
-            entry.preprocess().convert_element_type(element_type)
-    return steps.build()
+    try:
+        steps = PrePostProcessor(_single_batch(model))
+        for described in pictures:
+            element_type = model.input(described.tensor).get_element_type()
+            _prepare_picture(steps.input(described.tensor), described, element_type)
+        return steps.build()
+    except RuntimeError as fault:
+        raise ModelInvalid(
+            "The manifest's layout, color_order, mean or scale does not fit the model:"
+            f" {first_words(fault)}."
+        ) from None
+
+
+def _prepare_picture(entry: Any, described: Input, element_type: "ov.Type") -> None:
+    """Append the steps from pixels to the model's own input; mean and scale come in its order."""
+    entry.tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+    entry.tensor().set_color_format(ColorFormat.RGB)
+    entry.model().set_layout(ov.Layout(described.layout))
+    steps = entry.preprocess()
+    has_numbers = bool(described.mean or described.scale)
+    if element_type != ov.Type.u8 or has_numbers or described.color_order == "GRAY":
+        steps.convert_element_type(ov.Type.f32)
+    if described.color_order != "RGB":
+        steps.convert_color(getattr(ColorFormat, described.color_order))
+    if described.mean:
+        steps.mean(_one_or_all(described.mean))
+    if described.scale:
+        steps.scale(_one_or_all(described.scale))
+    steps.convert_element_type(element_type)
+
+
+def _one_or_all(values: Sequence[float]) -> Any:
+    return values[0] if len(values) == 1 else list(values)

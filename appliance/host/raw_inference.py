@@ -12,6 +12,12 @@ from appliance.library.manifest import Input
 from appliance.tasks import pictures
 from appliance.tasks.contract import Model, Payload
 
+Infer = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+_KINDS: dict[str, type[np.generic]] = {"UINT8": np.uint8, "FP16": np.float16}
+#: ITU-R BT.601 luma, which OpenVINO's colour conversion to grey uses.
+_GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
+
+
 def tensor_model(network: Network, model: Model, *, most_batch: int) -> TensorModel:
     """Given a loaded network and its model, return it as tensor requests see it."""
     inputs, outputs = tensor_specs(network.raw_inputs), tensor_specs(network.raw_outputs)
@@ -27,11 +33,11 @@ def tensor_model(network: Network, model: Model, *, most_batch: int) -> TensorMo
     )
 
 
-def _whole(network: Network) -> "Callable[[Mapping[str, Any]], Mapping[str, Any]]":
+def _whole(network: Network) -> Infer:
     return lambda arrays: network.raw().infer(arrays)
 
 
-def _by_rows(network: Network) -> "Callable[[Mapping[str, Any]], Mapping[str, Any]]":
+def _by_rows(network: Network) -> Infer:
     def infer(arrays: Mapping[str, Any]) -> Mapping[str, Any]:
         count = next(iter(arrays.values())).shape[0]
         if count == 1:
@@ -50,33 +56,41 @@ def _labels_by_tensor(model: Model) -> dict[str, tuple[str, ...]]:
     return {output.tensor: tuple(model.labels.get(head, ())) for head, output in heads}
 
 
-def _picture_decoder(network: Network, model: Model) -> "Callable[[bytes], Any] | None":
+def _picture_decoder(network: Network, model: Model) -> Callable[[bytes], Any] | None:
     """Return what turns an encoded picture into the raw model's input row, where it takes one."""
     described = [one for one in model.manifest.inputs if is_picture(one)]
     if len(described) != 1:
         return None
     height, width = model.input_shapes[described[0].tensor][1:3]
-    tensor_type = next(
+    if height < 1 or width < 1:
+        return None
+    kind = next(
         one["datatype"] for one in network.raw_inputs if one["name"] == described[0].tensor
     )
 
     def decode(encoded: bytes) -> Any:
         picture = pictures.open_picture(Payload(body=encoded, content_type=""), model.limits)
-        pixels = pictures.decode_picture(picture, (width, height), resize=described[0].resize)
-        return network_input(pixels, described[0], as_float=tensor_type != "UINT8")
+        pixels = pictures.decode_picture(
+            picture, (width, height), resize=described[0].resize, pad_value=described[0].pad_value
+        )
+        return network_input(pixels, described[0], kind=_KINDS.get(kind, np.float32))
 
     return decode
 
 
-def network_input(pixels: Any, described: Input, *, as_float: bool) -> Any:
-    """Given RGB pixels u8[height, width, 3], return them as the raw model's input without its batch.
+def network_input(pixels: Any, described: Input, *, kind: type[np.generic]) -> Any:
+    """Given RGB pixels u8[height, width, 3], return them as the raw model's input without batch.
 
-    Colour order, mean, scale and layout are the manifest's, as the compiled graph applies them for pictures.
+    Colour order, mean, scale and layout are the manifest's, as the compiled graph applies them for
+    pictures; `kind` is the element type the model takes.
     """
     if described.color_order == "BGR":
         pixels = pixels[..., ::-1]
-    if as_float:
-        pixels = pixels.astype(np.float32)
-        pixels = (pixels - np.float32(described.mean or 0.0)) / np.float32(described.scale or 1.0)
-    axes = [("HWC").index(letter) for letter in described.layout if letter in "HWC"]
-    return np.ascontiguousarray(pixels.transpose(axes))
+    if described.color_order == "GRAY":
+        pixels = (pixels @ _GREY_WEIGHTS)[..., None]
+    if described.mean or described.scale:
+        mean = np.asarray(described.mean or 0.0, np.float32)
+        scale = np.asarray(described.scale or 1.0, np.float32)
+        pixels = (pixels.astype(np.float32) - mean) / scale
+    axes = ["HWC".index(letter) for letter in described.layout if letter in "HWC"]
+    return np.ascontiguousarray(pixels.transpose(axes), kind)

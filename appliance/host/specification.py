@@ -4,10 +4,9 @@ import msgspec
 
 
 class HostSpecification(msgspec.Struct, frozen=True, kw_only=True):
-    """One host: which version it serves, where it listens and what it may use."""
+    """One host: which version it serves and what it may use."""
 
     directory: str
-    socket_path: str
     cache_directory: str
     threads: int
     connections: int
@@ -15,6 +14,7 @@ class HostSpecification(msgspec.Struct, frozen=True, kw_only=True):
     image_pixels: int
     image_formats: tuple[str, ...]
     tensor_batch: int
+    log_level: str = "info"
 
 
 class Spawn(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,18 +25,28 @@ class Spawn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NurseryEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Nursery → front: `born` with the process id, or `ended` with the wait status."""
+    """Nursery → front.
+
+    `born` with the process id of a token, `ended` with a process id and its wait status, or
+    `unborn` with the token and the reason why no process could be started.
+    """
 
     kind: str
-    process_id: int
+    process_id: int = 0
     token: int = 0
     wait_status: int = 0
+    reason: str = ""
 
 
 class HostEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Host → front on the control socket: `ready` with what it serves, or `failed` with a problem."""
+    """Host → front on the control socket.
+
+    `ready` with what it serves, or `failed` with a problem. In the other direction the front sends
+    single bytes, each with one end of a new connection attached.
+    """
 
     kind: str
+    process_id: int = 0
     inputs: tuple[dict[str, object], ...] = ()
     outputs: tuple[dict[str, object], ...] = ()
     labels: dict[str, tuple[str, ...]] = {}

@@ -1,0 +1,1 @@
+"""Models on disk: what a version consists of, and that it is whole."""

@@ -1,5 +1,6 @@
 """The manifest of a model version: everything the weights do not say about themselves."""
 
+import math
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -8,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from appliance.errors import ModelInvalid
+from appliance.library.checksums import version_words
 
 # Python's `$` also matches before a last newline; JSON Schema's does not.
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$(?!\n)")]
@@ -23,6 +25,17 @@ class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     scale: tuple[float, ...] = ()
     resize: Literal["stretch", "letterbox", "crop"] = "stretch"
     pad_value: Annotated[int, Meta(ge=0, le=255)] = 114
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when mean or scale cannot be meant."""
+        channels = 1 if self.color_order == "GRAY" else 3
+        for name, values in (("mean", self.mean), ("scale", self.scale)):
+            if len(values) not in (0, 1, channels):
+                raise ValueError(f"{name} needs 1 or {channels} values, not {len(values)}")
+            if not all(map(math.isfinite, values)):
+                raise ValueError(f"{name} must be finite numbers")
+        if 0 in self.scale:
+            raise ValueError("scale must not be 0: values are divided by it")
 
 
 class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -64,18 +77,27 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 def read_manifest(directory: Path) -> Manifest:
-    """Given a version's directory, return its manifest; raise ModelInvalid when there is none or it is wrong."""
-    path = directory / "manifest.toml"
+    """Given a version's directory, return its manifest.
+
+    Raise ModelInvalid when there is none, it cannot be read or it is wrong.
+    """
+    whole = version_words(directory)
     try:
-        return msgspec.convert(tomllib.loads(path.read_text("utf-8")), Manifest)
+        text = (directory / "manifest.toml").read_text("utf-8")
+        return msgspec.convert(tomllib.loads(text), Manifest)
     except FileNotFoundError:
-        raise ModelInvalid(f"{directory} has no manifest.toml.") from None
+        raise ModelInvalid(f"{whole} has no manifest.toml.") from None
+    except OSError as fault:
+        raise ModelInvalid(f"manifest.toml of {whole} cannot be read: {fault.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as fault:
-        raise ModelInvalid(f"{path} is not a valid manifest: {fault}.") from None
+        raise ModelInvalid(f"manifest.toml of {whole} is not valid: {fault}.") from None
 
 
 def read_labels(directory: Path, manifest: Manifest) -> dict[str, tuple[str, ...]]:
-    """Given a version's directory and manifest, return the labels of each head, in index order."""
+    """Given a version's directory and manifest, return the labels of each head, in index order.
+
+    Raise ModelInvalid when a file of labels is missing, elsewhere or no UTF-8 text.
+    """
     labels: dict[str, tuple[str, ...]] = {}
     for head, output in zip(manifest.heads(), manifest.outputs, strict=True):
         if not output.labels:
@@ -85,7 +107,14 @@ def read_labels(directory: Path, manifest: Manifest) -> dict[str, tuple[str, ...
         if path.parent != directory:
             raise ModelInvalid(f"The labels of head {head!r} must be a file beside the manifest.")
         try:
-            labels[head] = tuple(path.read_text("utf-8").splitlines())
-        except (OSError, UnicodeDecodeError) as fault:
-            raise ModelInvalid(f"The labels of head {head!r} cannot be read: {fault}.") from None
+            # Editors on Windows put a byte order mark in front and blank lines at the end.
+            labels[head] = tuple(path.read_text("utf-8-sig").rstrip().splitlines())
+        except OSError as fault:
+            raise ModelInvalid(
+                f"The labels of head {head!r}, {output.labels}, cannot be read: {fault.strerror}."
+            ) from None
+        except UnicodeDecodeError:
+            raise ModelInvalid(
+                f"The labels of head {head!r}, {output.labels}, are not UTF-8 text."
+            ) from None
     return labels

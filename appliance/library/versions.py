@@ -1,15 +1,24 @@
 """Models on disk: `<state>/models/<name>/<version>/`, immutable once there."""
 
+import logging
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from appliance.errors import ModelInvalid
-from appliance.library.checksums import check_sums
-from appliance.library.manifest import read_manifest
+import msgspec
 
+from appliance.errors import ModelInvalid
+from appliance.library.checksums import check_sums, version_words
+from appliance.library.manifest import Name, read_manifest
+
+_log = logging.getLogger(__name__)
 STARTER_DIRECTORY = Path(__file__).resolve().parent.parent / "starter"
+_VERSION = re.compile(r"[1-9][0-9]{0,9}")
+_NET_TAG = re.compile(rb"<net\b[^>]{0,1000}?\bversion=\"([0-9]{1,6})\"")
+_HEAD_BYTES = 4096
+_OLDEST_IR, _NEWEST_IR = 10, 11
 
 
 class VersionDirectory(NamedTuple):
@@ -23,47 +32,95 @@ class VersionDirectory(NamedTuple):
 def installed_versions(models_directory: Path) -> list[VersionDirectory]:
     """Given the models directory, return every version in it, by name and then version.
 
-    Anything that is not `<name>/<number>/manifest.toml` is passed over, so a half-copied version (which has another
-    name until it is whole) is never seen.
+    Anything that is not `<name>/<number>/manifest.toml` is passed over, so a half-copied version
+    (which has another name until it is whole) is never seen.
     """
-    found = []
-    for manifest in models_directory.glob("*/*/manifest.toml"):
-        directory = manifest.parent
-        if directory.name.isdecimal() and str(int(directory.name)) == directory.name:
-            found.append(VersionDirectory(directory.parent.name, int(directory.name), directory))
-    return sorted(found)
+    try:
+        names = sorted(path.name for path in models_directory.iterdir())
+    except OSError:
+        return []
+    return [place for name in names for place in versions_of(models_directory, name)]
+
+
+def versions_of(models_directory: Path, model: str) -> list[VersionDirectory]:
+    """Given the models directory and a model's name, return its versions, oldest first.
+
+    There are none for a name that no model may have, so a name from a URL leads nowhere else.
+    """
+    if not _is_name(model):
+        return []
+    try:
+        directories = list((models_directory / model).iterdir())
+    except OSError:
+        return []
+    return sorted(
+        VersionDirectory(model, int(directory.name), directory)
+        for directory in directories
+        if _VERSION.fullmatch(directory.name) and (directory / "manifest.toml").is_file()
+    )
+
+
+def _is_name(text: str) -> bool:
+    try:
+        msgspec.convert(text, Name)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def install_directory(source: Path, models_directory: Path) -> VersionDirectory:
     """Given a complete version directory, copy it under its manifest's name and version.
 
-    The copy gets its final name only when it is whole and on disk, so a power cut leaves all or nothing. Raise
-    ModelInvalid when the source fails its checks; do nothing when that version is installed already.
+    The copy gets its final name only when it is whole and on disk, so a power cut leaves all or
+    nothing. Raise ModelInvalid when the source fails its checks; do nothing when that version is
+    installed already.
     """
     manifest = read_manifest(source)
-    check_sums(source)
     target = models_directory / manifest.name / str(manifest.version)
     version = VersionDirectory(manifest.name, manifest.version, target)
     if target.exists():
         return version
+    check_sums(source, hard_links_allowed=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.parent / f".partial-{target.name}"
     shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(source, partial, ignore=shutil.ignore_patterns("__pycache__"))
-    check_sums(partial)
-    for path in sorted(partial.rglob("*")):
-        path.chmod(0o750 if path.is_dir() else 0o440)
-        _synchronise(path)
-    _synchronise(partial)
-    partial.rename(target)
+    try:
+        _copy(source, partial)
+        partial.rename(target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)  # on a full disk every byte counts
+        raise
     _synchronise(target.parent)
+    _synchronise(models_directory)
     return version
 
 
-def install_starters(models_directory: Path) -> list[VersionDirectory]:
-    """Given the models directory, install each model that ships with the package and is not there yet."""
-    sources = sorted(path.parent for path in STARTER_DIRECTORY.glob("*/*/manifest.toml"))
-    return [install_directory(source, models_directory) for source in sources]
+def _copy(source: Path, partial: Path) -> None:
+    """Copy and check a version, make it read-only and bring all of it to the disk."""
+    shutil.copytree(source, partial)
+    for path in sorted(partial.rglob("*")):
+        path.chmod(0o750 if path.is_dir() else 0o440)
+        _synchronise(path)
+    check_sums(partial)
+    _synchronise(partial)
+
+
+def install_starters(
+    models_directory: Path, *, starters: Path = STARTER_DIRECTORY
+) -> list[VersionDirectory]:
+    """Given the models directory, install each model of the package that is not there yet.
+
+    One that cannot be installed is logged and left out: what is there must still be served.
+    """
+    installed = []
+    for source in sorted(path.parent for path in starters.glob("*/*/manifest.toml")):
+        try:
+            installed.append(install_directory(source, models_directory))
+        except ModelInvalid as problem:
+            _log.error("starter model not installed", extra={"reason": problem.detail})
+        except OSError as fault:
+            _log.error("starter model not installed", extra={"reason": str(fault)})
+    return installed
 
 
 def remove_partial_versions(models_directory: Path) -> None:
@@ -73,12 +130,41 @@ def remove_partial_versions(models_directory: Path) -> None:
 
 
 def model_file(directory: Path) -> Path:
-    """Given a version's directory, return its model.xml; raise ModelInvalid when a part is missing."""
+    """Given a version's directory, return its model.xml.
+
+    Raise ModelInvalid when a part is missing or it is not an OpenVINO IR that is read here.
+    """
     path = directory / "model.xml"
     for part in (path, directory / "model.bin"):
         if not part.is_file():
-            raise ModelInvalid(f"{part.name} is missing from {directory}.")
+            raise ModelInvalid(f"{part.name} is missing from {version_words(directory)}.")
+    _check_head(path)
     return path
+
+
+def _check_head(path: Path) -> None:
+    """Read the IR's first tag before OpenVINO does, which would try all its formats on the file.
+
+    IR versions: OpenVINO documentation, "OpenVINO IR format"; 10 since 2020.1, 11 since 2022.1.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if b"<!DOCTYPE" in head or b"<!ENTITY" in head:
+        raise ModelInvalid("model.xml declares entities, which a model may not.")
+    found = _NET_TAG.search(head)
+    if found is None:
+        raise ModelInvalid("model.xml is not an OpenVINO IR: it does not begin with <net … >.")
+    version = int(found[1])
+    if version > _NEWEST_IR:
+        raise ModelInvalid(
+            f"model.xml was made for a newer OpenVINO: it is IR version {version}, and versions"
+            f" {_OLDEST_IR} to {_NEWEST_IR} are read here. Convert the model with this release."
+        )
+    if version < _OLDEST_IR:
+        raise ModelInvalid(
+            f"model.xml is IR version {version}, which is too old; {_OLDEST_IR} to {_NEWEST_IR}"
+            " are read here. Convert the model again."
+        )
 
 
 def _synchronise(path: Path) -> None:

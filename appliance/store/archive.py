@@ -109,7 +109,8 @@ class ArchiveWriter:
 def unpack(source: Path, target: Path, *, only_database: bool) -> BackupManifest:
     """Given a backup and an empty directory, extract it there, checking everything on the way.
 
-    With `only_database` every member is read and checked but just the database is written.
+    With `only_database` every member is read and checked but just the database is written, and
+    not synced; else all is durable at the end.
     Return the manifest; raise BackupInvalid naming the first fault, InsufficientStorage when the
     content does not fit. What was extracted before a fault stays for the caller to remove.
     """
@@ -118,8 +119,9 @@ def unpack(source: Path, target: Path, *, only_database: bool) -> BackupManifest
             manifest = _read_manifest(archive, source.name)
             _check_room(manifest, target, only_database=only_database)
             for name, member in manifest.members.items():
-                is_wanted = name == DATABASE_MEMBER or not only_database
-                _extract(archive, name, member, target / name if is_wanted else None)
+                wanted = target / name if name == DATABASE_MEMBER or not only_database else None
+                is_durable = wanted is not None and not only_database
+                _extract(archive, name, member, wanted, is_durable=is_durable)
     except FileNotFoundError as fault:
         raise BackupInvalid(f"There is no file {source}.") from fault
     except _ZIP_FAULTS as fault:
@@ -208,7 +210,14 @@ def _check_room(manifest: BackupManifest, target: Path, *, only_database: bool) 
         raise InsufficientStorage(f"{target} needs {needed} free bytes; it has {free}.")
 
 
-def _extract(archive: zipfile.ZipFile, name: str, member: Member, target: Path | None) -> None:
+def _extract(
+    archive: zipfile.ZipFile,
+    name: str,
+    member: Member,
+    target: Path | None,
+    *,
+    is_durable: bool,
+) -> None:
     """Read one member, never more than the manifest declares; write it if there is a target."""
     digest = hashlib.sha256()
     size = 0
@@ -219,12 +228,12 @@ def _extract(archive: zipfile.ZipFile, name: str, member: Member, target: Path |
                 break
             digest.update(chunk)
             writing.write(chunk)
-        if target is not None:
+        if is_durable:
             writing.flush()
             os.fsync(writing.fileno())
     if size != member.bytes or digest.hexdigest() != member.sha256:
         raise BackupInvalid(f"{name} inside the backup is not what was saved.")
-    if target is not None:
+    if is_durable and target is not None:
         sync_directory(target.parent)
 
 

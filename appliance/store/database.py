@@ -102,6 +102,7 @@ class Database:
             upkeep = Upkeep(
                 path,
                 clock=clock,
+                quota_bytes=quota_bytes,
                 disk=disk,
                 last_seen_seconds=last_seen,
             )

@@ -27,6 +27,7 @@ from appliance.store.files import (
     replacing,
     size_of,
     sync_directory,
+    sync_file,
     unused,
     utc_stamp,
 )
@@ -238,6 +239,7 @@ def _restore_newest(path: Path, backups_dir: Path) -> Path | None:
             except errors.Problem as fault:
                 log.error("backup unsound", extra={"path": str(one.path), "fault": fault.detail})
                 continue
+            sync_file(Path(place) / DATABASE_MEMBER)
             (Path(place) / DATABASE_MEMBER).rename(path)
             sync_directory(path.parent)
             return one.path

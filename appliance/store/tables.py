@@ -119,3 +119,29 @@ COUNTED: tuple[tuple[str, str], ...] = (
     ("model_switches", "sequence"),
     ("settings", ""),
 )
+
+
+class StreamRow(_Table):
+    id = TextField(primary_key=True)
+    model = TextField()
+    version = IntegerField()
+    task = TextField()
+    params = TextField()  # JSON object
+    device = TextField()
+    key_id = TextField()
+    key_name = TextField()
+    created_seconds = FloatField()
+    last_seconds = FloatField()
+    ended_seconds = FloatField(null=True)
+    end_reason = TextField()
+    sequence = IntegerField()
+    chunk_digest = BlobField()
+    state = BlobField(null=True)  # the task's own, msgpack
+    answer = BlobField()  # JSON as sent
+    chunks = IntegerField()
+    input_bytes = IntegerField()
+    events = IntegerField()
+    restarts = IntegerField()
+
+    class Meta:
+        table_name = "streams"

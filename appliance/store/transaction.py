@@ -60,7 +60,7 @@ def run_batch(connection: Connection, batch: Batch) -> None:
         _write_rows(connection, batch)
         for item in batch.items:
             if not item.is_abandoned:
-                _run_item(connection, item, is_last_try=batch.tries > 1)
+                _run_item(connection, item)
         connection.sql("COMMIT")
     except BaseException:
         with contextlib.suppress(apsw.Error):
@@ -100,7 +100,7 @@ def _write_run(
     try:
         connection.many(statement, values)
     except Exception as fault:
-        if _loses_all(connection, fault, is_last_try=False):
+        if _loses_all(connection, fault):
             raise
         connection.sql("ROLLBACK TO item")
         _write_one_by_one(connection, batch, statement, values)
@@ -115,13 +115,13 @@ def _write_one_by_one(
         try:
             connection.sql(statement, row)
         except Exception as fault:
-            if _loses_all(connection, fault, is_last_try=False):
+            if _loses_all(connection, fault):
                 raise
             batch.lost_rows += 1
             batch.row_fault = fault
 
 
-def _run_item(connection: Connection, item: Item, *, is_last_try: bool) -> None:
+def _run_item(connection: Connection, item: Item) -> None:
     item.fault = None
     hooks = len(connection.after_commit)
     connection.sql("SAVEPOINT item")
@@ -129,16 +129,18 @@ def _run_item(connection: Connection, item: Item, *, is_last_try: bool) -> None:
         item.result = item.work(connection)
     except Exception as fault:
         item.fault = fault
-        if _loses_all(connection, fault, is_last_try=is_last_try):
+        if _loses_all(connection, fault):
             raise
         connection.sql("ROLLBACK TO item")
         del connection.after_commit[hooks:]
     connection.sql("RELEASE item")
 
 
-def _loses_all(connection: Connection, fault: Exception, *, is_last_try: bool) -> bool:
-    """Return whether the transaction cannot go on after `fault`."""
+def _loses_all(connection: Connection, fault: Exception) -> bool:
+    """Return whether the transaction cannot go on after `fault`.
+
+    SQLite itself rolls back the whole of it, savepoints and all, when there is no room.
+    """
     if not connection.is_in_transaction:
         return True
-    kind = kind_of(fault)
-    return kind in (Kind.IO, Kind.CORRUPT) or (kind is Kind.FULL and not is_last_try)
+    return kind_of(fault) in (Kind.IO, Kind.CORRUPT, Kind.FULL)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from appliance.clock import Clock
 from appliance.store import settings
-from appliance.store.connection import MEBIBYTE, Connection
+from appliance.store.connection import BUSY_SECONDS, MEBIBYTE, PAGE_BYTES, Connection
 from appliance.store.disk import NEEDED_TO_OPEN_BYTES, DiskWatch
 from appliance.store.files import size_of
 from appliance.store.wall_clock import WallClock
@@ -22,6 +22,7 @@ LATEST_SECONDS = 10.0
 LONG_WAL_BYTES = 8 * MEBIBYTE
 #: History rows given up at once when the quota stops a write.
 ROWS_GIVEN_UP = 1000
+NEAR_QUOTA_SHARE = 0.75
 
 LAST_SEEN_SETTING = "last_seen_seconds"
 PROBE_SETTING = "last_write_seconds"
@@ -47,11 +48,13 @@ class Upkeep:
         path: Path,
         *,
         clock: Clock,
+        quota_bytes: int,
         disk: DiskWatch | None,
         last_seen_seconds: float | None = None,
     ) -> None:
         self._wal = path.with_name(path.name + "-wal")
         self._clock = clock
+        self._quota_pages = quota_bytes // PAGE_BYTES
         self._disk = disk
         self.wall_clock = WallClock(clock, last_seen_seconds=last_seen_seconds)
         self._next_note = clock.monotonic()
@@ -75,24 +78,38 @@ class Upkeep:
             self._next_note = now + NOTE_TIME_SECONDS
             self._note_time(connection, seen)
         if size_of(self._wal) > LONG_WAL_BYTES:
-            connection.sql("PRAGMA wal_checkpoint(PASSIVE)")
-            connection.sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            _shorten_log(connection)
 
     def make_room(self, connection: Connection | None) -> bool:
         """A write met a full disk or quota: give something up; return whether to try again."""
-        if shutil.disk_usage(self._wal.parent).free >= NEEDED_TO_OPEN_BYTES:
-            # The disk has room, so what is full is the quota.
-            return connection is not None and give_up_history(connection, ROWS_GIVEN_UP) > 0
-        if self._disk is None:
+        has_disk_room = shutil.disk_usage(self._wal.parent).free >= NEEDED_TO_OPEN_BYTES
+        if has_disk_room and connection is not None and self._is_near_quota(connection):
+            return give_up_history(connection, ROWS_GIVEN_UP) > 0
+        if has_disk_room or self._disk is None:
             return False
         has_freed = self._disk.release()
         self._disk.note_full()
         return has_freed
 
+    def _is_near_quota(self, connection: Connection) -> bool:
+        """A full disk that was freed a moment ago is no reason to delete anything."""
+        pages = int(connection.value("PRAGMA page_count"))
+        free = int(connection.value("PRAGMA freelist_count"))
+        return pages - free >= NEAR_QUOTA_SHARE * self._quota_pages
+
     def _note_time(self, connection: Connection, seen_seconds: float | None) -> None:
         settings.put(connection, PROBE_SETTING, self._clock.wall_seconds())
         if seen_seconds is not None:
             settings.put(connection, LAST_SEEN_SETTING, seen_seconds)
+
+
+def _shorten_log(connection: Connection) -> None:
+    """Empty the log if nobody reads from it; waiting for a reader here would stop every writer."""
+    connection.sql("PRAGMA busy_timeout = 0")
+    try:
+        connection.sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        connection.sql(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
 
 
 def give_up_history(connection: Connection, rows: int) -> int:

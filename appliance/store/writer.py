@@ -271,10 +271,11 @@ class Writer:
     def _recover_from_full(self, batch: Batch, fault: Exception) -> None:
         if batch.tries == 1 and self._room_was_made():
             self._settle(batch)
-        elif batch.rows and batch.items:
-            # History may be what does not fit: keep it back and try what somebody waits for.
+        elif len(batch.items) > 1 or (batch.items and batch.rows):
+            # Somebody's work is what does not fit; each alone, the others need not fail with it.
             self._put_back([], batch.rows)
-            self._settle(Batch([], batch.items, tries=1))
+            for item in batch.items:
+                self._settle(Batch([], [item], tries=1))
         else:
             self._fail(batch.items, fault)
             self._put_back([], batch.rows)

@@ -1,0 +1,1 @@
+"""One file for each kind of inference: its parameters, result, decoding and encoding."""

@@ -8,7 +8,7 @@ numpy, Pillow or OpenVINO when the module is imported: each function that needs 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -50,27 +50,47 @@ class Limits:
 class Model:
     """What a task may know of the model it works for.
 
-    `labels` maps each head to its labels in index order; `input_shapes` maps each input tensor to its shape as the
-    compiled model takes it (pictures: N, H, W, C), -1 where variable.
+    `labels` maps each head to its labels in index order; `input_shapes` maps each input tensor to
+    its shape as the compiled model takes it (pictures: N, H, W, C), `output_shapes` each output
+    tensor to its own, -1 where variable.
     """
 
     manifest: "Manifest"
     labels: Mapping[str, Sequence[str]]
     input_shapes: Mapping[str, Sequence[int]]
     limits: Limits = field(default_factory=Limits)
+    output_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 class Task(Protocol):
-    """A kind of inference. Its `Params` and `Result` give it routes, OpenAPI, history and metrics."""
+    """A kind of inference.
 
-    name: ClassVar[str]
-    title: ClassVar[str]
-    #: Media types of a payload, first the one used in examples.
-    media_types: ClassVar[tuple[str, ...]]
-    Params: ClassVar[type[msgspec.Struct]]
-    Result: ClassVar[type[msgspec.Struct]]
-    #: What a session remembers between turns; must survive a msgpack round trip.
-    State: ClassVar[type[msgspec.Struct]]
+    Its `Params` and `Result` give it routes, OpenAPI, history and metrics.
+    """
+
+    @property
+    def name(self) -> str:
+        """How manifests name it."""
+
+    @property
+    def title(self) -> str:
+        """How people name it."""
+
+    @property
+    def media_types(self) -> tuple[str, ...]:
+        """Media types of a payload, first the one used in examples."""
+
+    @property
+    def Params(self) -> type[msgspec.Struct]:
+        """What a caller may choose."""
+
+    @property
+    def Result(self) -> type[msgspec.Struct]:
+        """What a turn answers."""
+
+    @property
+    def State(self) -> type[msgspec.Struct]:
+        """What a session remembers between turns; must survive a msgpack round trip."""
 
     def check(self, model: Model) -> None:
         """Raise ModelInvalid when the manifest does not describe a model this task can use."""
@@ -79,8 +99,11 @@ class Task(Protocol):
         """Return the state of a new session."""
 
     def decode(self, payload: Payload, params: Any, state: Any, model: Model) -> Turn:
-        """Turn bytes into arrays. Raise InvalidInput, UnsupportedMedia or PayloadTooLarge, and then
-        leave the state as it was."""
+        """Turn bytes into arrays.
+
+        Raise InvalidInput, UnsupportedMedia or PayloadTooLarge, and then leave the state as it
+        was.
+        """
 
     def encode(
         self, outputs: "list[Tensors]", turn: Turn, params: Any, state: Any, model: Model

@@ -1,5 +1,6 @@
 """Image classification: a picture in, for every head of the model the most likely labels out."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from appliance.tasks.contract import Tensors
 
 
-class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ClassificationParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a caller may choose."""
 
     top_k: Annotated[
@@ -49,7 +50,7 @@ class HeadPrediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     warning: str = ""
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True):
+class Classification(msgspec.Struct, frozen=True, kw_only=True):
     """One prediction for every head of the model, in the order of its manifest."""
 
     predictions: tuple[HeadPrediction, ...]
@@ -61,22 +62,37 @@ class ImageClassification:
     name = "image-classification"
     title = "Image classification"
     media_types = pictures.MEDIA_TYPES
-    Params = Params
-    Result = Result
+    Params = ClassificationParams
+    Result = Classification
     State = NoState
 
     def check(self, model: Model) -> None:
-        """Raise ModelInvalid unless the model takes one colour picture and names its heads."""
-        if len(model.input_shapes) != 1:
-            raise ModelInvalid("An image classifier has one input; this model has several.")
-        if not model.manifest.outputs:
-            raise ModelInvalid("The manifest names no output: add one [[outputs]] for each head.")
+        """Raise ModelInvalid unless the model takes one colour picture and every head fits."""
+        inputs = model.manifest.inputs
+        if len(model.input_shapes) != 1 or len(inputs) != 1:
+            raise ModelInvalid(
+                f"An image classifier has one input: this model has {len(model.input_shapes)}, its"
+                f" manifest describes {len(inputs)} in [[inputs]]."
+            )
+        if not {"H", "W", "C"} <= set(inputs[0].layout):
+            raise ModelInvalid(
+                'The manifest must say in [[inputs]] how pixels lie, such as layout = "NCHW".'
+            )
+        shape = model.input_shapes[inputs[0].tensor]
+        if len(shape) != 4 or shape[3] != 3 or min(shape[1:3]) < 1:
+            raise ModelInvalid(
+                f"The input must be a picture of fixed size, but its shape is {list(shape)} as"
+                " N, H, W, C. Fix height and width when converting the model."
+            )
+        _check_heads(model)
 
-    def open(self, params: Params, model: Model) -> NoState:
+    def open(self, params: ClassificationParams, model: Model) -> NoState:
         """Return the empty state."""
         return NoState()
 
-    def decode(self, payload: Payload, params: Params, state: NoState, model: Model) -> Turn:
+    def decode(
+        self, payload: Payload, params: ClassificationParams, state: NoState, model: Model
+    ) -> Turn:
         """Turn a picture into u8[1, height, width, 3] for the model's only input."""
         ((tensor, shape),) = model.input_shapes.items()
         manifest_input = model.manifest.inputs[0]
@@ -85,12 +101,18 @@ class ImageClassification:
             (shape[2], shape[1]),
             crop=params.crop,
             resize=manifest_input.resize,
+            pad_value=manifest_input.pad_value,
         )
         return Turn(inputs=[{tensor: pixels[None]}])
 
     def encode(
-        self, outputs: "list[Tensors]", turn: Turn, params: Params, state: NoState, model: Model
-    ) -> Result:
+        self,
+        outputs: "list[Tensors]",
+        turn: Turn,
+        params: ClassificationParams,
+        state: NoState,
+        model: Model,
+    ) -> Classification:
         """Turn each head's scores [1, classes] into its most likely labels."""
         predictions = []
         for head, output in zip(model.manifest.heads(), model.manifest.outputs, strict=True):
@@ -100,20 +122,35 @@ class ImageClassification:
                     head, scores, output.activation, model.labels.get(head, ()), params
                 )
             )
-        return Result(predictions=tuple(predictions))
+        return Classification(predictions=tuple(predictions))
 
-    def flush(self, params: Params, state: NoState, model: Model) -> Turn:
+    def flush(self, params: ClassificationParams, state: NoState, model: Model) -> Turn:
         """Return nothing: a picture leaves nothing behind."""
         return Turn(inputs=[])
 
-    def join(self, results: Sequence[Result]) -> Result:
+    def join(self, results: Sequence[Classification]) -> Classification:
         """Return the only result."""
         return results[0]
 
-    def summary(self, result: Result) -> tuple[str | None, float | None]:
+    def summary(self, result: Classification) -> tuple[str | None, float | None]:
         """Return the first head's label and confidence."""
         first = result.predictions[0]
         return first.label, first.confidence
+
+
+def _check_heads(model: Model) -> None:
+    heads = model.manifest.heads()
+    if not heads:
+        raise ModelInvalid("The manifest names no output: add one [[outputs]] for each head.")
+    if len(set(heads)) != len(heads):
+        raise ModelInvalid(f"The heads need different names; they are {', '.join(heads)}.")
+    for head, output in zip(heads, model.manifest.outputs, strict=True):
+        labels, shape = model.labels.get(head, ()), model.output_shapes.get(output.tensor, (-1,))
+        if labels and min(shape, default=0) > 0 and math.prod(shape) != len(labels):
+            raise ModelInvalid(
+                f"Head {head!r} has {math.prod(shape)} classes, but {output.labels} names"
+                f" {len(labels)}: every label after the first missing one would be wrong."
+            )
 
 
 def _head_prediction(
@@ -121,7 +158,7 @@ def _head_prediction(
     scores: "np.ndarray[Any, Any]",
     activation: str,
     labels: Sequence[str],
-    params: Params,
+    params: ClassificationParams,
 ) -> HeadPrediction:
     import numpy as np
 
@@ -131,7 +168,7 @@ def _head_prediction(
             label=None,
             confidence=None,
             top=(),
-            warning="The model answered with values that are not numbers; this picture has no prediction.",
+            warning="The model answered with values that are not numbers: no prediction.",
         )
     confidences = activated(scores.astype(np.float64), activation)
     count = min(params.top_k, confidences.size)
@@ -155,7 +192,7 @@ def _head_prediction(
 
 
 def activated(scores: "np.ndarray[Any, Any]", activation: str) -> "np.ndarray[Any, Any]":
-    """Given scores [classes] and the manifest's activation, return confidences of the same shape."""
+    """Given scores [classes] and the manifest's activation, return confidences [classes]."""
     import numpy as np
 
     if activation == "softmax":

@@ -1,16 +1,18 @@
 """Pictures: from untrusted bytes to an upright RGB array, or a sentence that names the fault.
 
-Runs in a host process only. The rules, which the documentation repeats:
-the first frame counts; EXIF orientation is applied; transparency is laid on white; CMYK, YCbCr,
-Lab and palettes become RGB by Pillow's conversion; 16-bit grey is divided by 257; floating point and 32-bit grey
-is stretched from its own darkest and brightest value to 0–255.
+Runs in a host process only. The rules, which the documentation repeats: the content decides what a
+picture is; the first frame counts; EXIF orientation is applied, and EXIF that cannot be read is
+ignored; transparency is laid on white; CMYK, YCbCr, Lab and palettes become RGB by Pillow's
+conversion; 16-bit colour loses its low bytes; 16-bit grey is divided by 257; floating point and
+wider grey is stretched from its own darkest and brightest value to 0–255.
 """
 
+import contextlib
+import functools
 import io
-import warnings
 from typing import TYPE_CHECKING, Any
 
-from appliance.errors import InvalidInput, PayloadTooLarge, UnsupportedMedia
+from appliance.errors import InvalidInput, PayloadTooLarge, Problem, UnsupportedMedia
 from appliance.tasks.contract import Limits, Payload
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+    Size = tuple[int, int]
     Box = tuple[int, int, int, int]
 
 MEDIA_TYPES = (
@@ -31,14 +34,23 @@ MEDIA_TYPES = (
     "application/octet-stream",
 )
 _EXIF_ORIENTATION = 0x0112
+#: The longest side a JPEG can have; a picture longer than that is a bomb, not a picture.
 _LARGEST_SIDE = 65_500
+_LFS_POINTER = b"version https://git-lfs"
+#: What Pillow says, where its words would tell a client nothing.
+_PLAINER = {
+    "decoder error -2": "its compressed data cannot be decoded",
+    "broken data stream when reading image file": "its compressed data is damaged",
+    "unrecognized data stream contents when reading image file": "its compressed data is damaged",
+}
 
 
 def open_picture(payload: Payload, limits: Limits) -> "Image":
     """Given a payload, return the picture with its header read and no pixel decoded yet.
 
-    The content decides what it is, not the media type or a file name. Raise UnsupportedMedia when it is not one of
-    the allowed formats, PayloadTooLarge beyond the pixel limit, InvalidInput when the header is broken.
+    The content decides what it is, not the media type or a file name. Raise UnsupportedMedia when
+    it is not one of the allowed formats, PayloadTooLarge beyond the pixel limit, InvalidInput when
+    the header is broken.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -51,12 +63,13 @@ def open_picture(payload: Payload, limits: Limits) -> "Image":
             " image/png or another image type."
         )
     Image.MAX_IMAGE_PIXELS = None  # the limit below answers with our own words
+    allowed = _known_formats(limits.image_formats)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            picture = Image.open(io.BytesIO(payload.body), formats=limits.image_formats)
+        picture = Image.open(io.BytesIO(payload.body), formats=allowed)
     except UnidentifiedImageError:
-        raise _unidentified(payload.body, limits) from None
+        raise _unidentified(bytes(payload.body[:32]), allowed) from None
+    except MemoryError:
+        raise _too_much_memory() from None
     except Exception as fault:
         raise InvalidInput(f"The picture's header is broken: {_words(fault)}.") from None
     _check_size(picture, limits)
@@ -65,51 +78,77 @@ def open_picture(payload: Payload, limits: Limits) -> "Image":
 
 def decode_picture(
     picture: "Image",
-    target: "tuple[int, int]",
+    target: "Size",
     *,
     crop: "Box | None" = None,
     resize: str = "stretch",
+    pad_value: int = 114,
 ) -> "Pixels":
-    """Given an opened picture, return upright RGB pixels u8[height, width, 3] of the `target` (width, height).
+    """Given an opened picture, return upright RGB pixels u8[height, width, 3] of size `target`.
 
-    `crop` is x, y, width, height in pixels of the upright picture. `resize` is `stretch` or `crop` (the middle,
-    at the target's aspect ratio). Raise InvalidInput when the pixels are broken or the crop lies outside.
+    `target` is width, height; `crop` is x, y, width, height in pixels of the upright picture.
+    `resize` is `stretch`, `crop` (the middle, at the target's aspect ratio) or `letterbox` (all of
+    it, centred on `pad_value`). Raise InvalidInput when the pixels are broken or the crop lies
+    outside, PayloadTooLarge when decoding takes too much memory.
     """
     import numpy as np
     from PIL import Image
 
     upright = upright_rgb(picture, None if crop else target)
-    box = _box(upright.size, target, crop, resize)
-    if box is None and upright.size == target:
+    if crop is None and upright.size == target:
         return np.asarray(upright)
+    box = _box(upright.size, crop)
+    if resize == "letterbox":
+        return np.asarray(_letterboxed(upright, target, box, pad_value))
+    if resize == "crop":
+        box = _middle(box, target)
     return np.asarray(upright.resize(target, Image.Resampling.BILINEAR, box=box))
 
 
-def upright_rgb(picture: "Image", smallest: "tuple[int, int] | None" = None) -> "Image":
+def upright_rgb(picture: "Image", smallest: "Size | None" = None) -> "Image":
     """Given an opened picture, return it decoded, turned upright and as RGB.
 
-    With `smallest` (width, height) a JPEG is decoded at the smallest of its own reduced sizes that is no smaller,
-    which saves most of the time and memory. Raise InvalidInput when the pixels are broken.
+    With `smallest` (width, height) a JPEG is decoded at the smallest of its own reduced sizes that
+    is no smaller, which saves most of the time and memory. Raise InvalidInput when the pixels are
+    broken, PayloadTooLarge when they take too much memory.
     """
-    from PIL import Image, ImageOps
-
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
-            if smallest and picture.format in ("JPEG", "MPO"):
-                turned = orientation in (5, 6, 7, 8)
-                picture.draft(None, smallest[::-1] if turned else smallest)  # type: ignore[arg-type]
-            picture.load()
-            if orientation in range(2, 9):
-                picture = ImageOps.exif_transpose(picture)
-            return picture if picture.mode == "RGB" else _rgb(picture)
-    except Image.DecompressionBombError as fault:
-        raise PayloadTooLarge(f"The picture unpacks to too much: {_words(fault)}.") from None
+        if smallest and picture.format in ("JPEG", "MPO"):
+            is_turned = _orientation(picture) >= 5
+            picture.draft(None, smallest[::-1] if is_turned else smallest)
+        picture.load()
+        # Asked after loading: only then has a PNG read all its chunks, and a TIFF is upright
+        # already and says so.
+        return _turned(_rgb(picture), _orientation(picture))
     except MemoryError:
-        raise PayloadTooLarge("The picture needs more memory than a decoder may use.") from None
+        raise _too_much_memory() from None
     except Exception as fault:
         raise InvalidInput(f"The picture is broken or cut off: {_words(fault)}.") from None
+
+
+def _orientation(picture: "Image") -> int:
+    """Return EXIF's orientation, 1 (upright) when it has none or one that cannot be read."""
+    try:
+        orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
+    except Exception:  # Pillow raises whatever the bytes make it stumble over
+        return 1
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _turned(picture: "Image", orientation: int) -> "Image":
+    """Given EXIF's orientation (its table "Orientation", tag 274), return the picture upright."""
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    return picture if orientation == 1 else picture.transpose(turns[orientation])
 
 
 def _rgb(picture: "Image") -> "Image":
@@ -117,76 +156,132 @@ def _rgb(picture: "Image") -> "Image":
 
     if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
         return _grey_to_rgb(picture)
-    has_alpha = (
-        picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info
-    )
-    if not has_alpha:
-        return picture.convert("RGB")
-    layered = picture.convert("RGBA")
-    white = Image.new("RGBA", layered.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, layered).convert("RGB")
+    if not picture.has_transparency_data:
+        return picture if picture.mode == "RGB" else picture.convert("RGB")
+    layered = picture if picture.mode == "RGBA" else picture.convert("RGBA")
+    flat = Image.new("RGB", layered.size, (255, 255, 255))
+    flat.paste(layered, mask=layered)
+    return flat
 
 
 def _grey_to_rgb(picture: "Image") -> "Image":
     import numpy as np
     from PIL import Image
 
-    values = np.asarray(picture).astype(np.float64)
-    values = np.where(np.isfinite(values), values, 0.0)
-    low, high = float(values.min()), float(values.max())
-    if picture.mode == "F" or low < 0 or high > 65_535:
-        values = (values - low) * (255.0 / (high - low) if high > low else 0.0)
-    else:
-        values = values / 257.0
-    return Image.fromarray(np.round(values).astype(np.uint8)).convert("RGB")
+    values = np.asarray(picture).astype(np.float32)  # in place from here: 25 MP are 100 MB
+    with np.errstate(all="ignore"):
+        np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        low, high = float(values.min()), float(values.max())
+        if picture.mode == "F" or low < 0 or high > 65_535:
+            scale = 255.0 / (high - low) if high > low else 0.0
+            values *= scale  # before subtracting, so that the widest range does not overflow
+            values -= low * scale
+        else:
+            values /= 257.0
+        np.nan_to_num(values, copy=False, nan=0.0)
+        np.clip(np.rint(values, out=values), 0, 255, out=values)
+    return Image.fromarray(values.astype(np.uint8)).convert("RGB")
 
 
-def _box(
-    size: "tuple[int, int]", target: "tuple[int, int]", crop: "Box | None", resize: str
-) -> "tuple[float, float, float, float] | None":
-    left, top, width, height = 0, 0, *size
-    if crop:
-        left, top, width, height = crop
-        if left < 0 or top < 0 or width < 1 or height < 1:
-            raise InvalidInput(
-                "crop must be x,y,width,height with x, y ≥ 0 and a size ≥ 1.",
-                pointer="/query/crop",
-            )
-        if left + width > size[0] or top + height > size[1]:
-            raise InvalidInput(
-                f"crop reaches outside the upright picture, which is {size[0]}×{size[1]} pixels.",
-                pointer="/query/crop",
-            )
-    if resize != "crop":
-        return (left, top, left + width, top + height) if crop else None
-    scale = min(width / target[0], height / target[1])
-    inner_width, inner_height = target[0] * scale, target[1] * scale
-    x, y = left + (width - inner_width) / 2, top + (height - inner_height) / 2
-    return (x, y, x + inner_width, y + inner_height)
+def _box(size: "Size", crop: "Box | None") -> "tuple[float, float, float, float]":
+    """Return left, top, right and bottom of what is wanted of a picture of that size."""
+    if crop is None:
+        return (0, 0, *size)
+    left, top, width, height = crop
+    if left < 0 or top < 0 or width < 1 or height < 1:
+        raise InvalidInput(
+            "crop must be x,y,width,height with x, y ≥ 0 and a size ≥ 1.", pointer="/query/crop"
+        )
+    if left + width > size[0] or top + height > size[1]:
+        raise InvalidInput(
+            f"crop reaches outside the upright picture, which is {size[0]}×{size[1]} pixels.",
+            pointer="/query/crop",
+        )
+    return (left, top, left + width, top + height)
+
+
+def _middle(
+    box: "tuple[float, float, float, float]", target: "Size"
+) -> "tuple[float, float, float, float]":
+    """Return the largest part in the middle of a box that has the target's aspect ratio."""
+    left, top, right, bottom = box
+    scale = min((right - left) / target[0], (bottom - top) / target[1])
+    x = (right - left - target[0] * scale) / 2
+    y = (bottom - top - target[1] * scale) / 2
+    # Bounded by the box, because a rounding error beyond the picture is an error to Pillow.
+    return (max(left, left + x), max(top, top + y), min(right, right - x), min(bottom, bottom - y))
+
+
+def _letterboxed(
+    picture: "Image", target: "Size", box: "tuple[float, float, float, float]", pad_value: int
+) -> "Image":
+    from PIL import Image
+
+    width, height = box[2] - box[0], box[3] - box[1]
+    scale = min(target[0] / width, target[1] / height)
+    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+    canvas = Image.new("RGB", target, (pad_value, pad_value, pad_value))
+    resized = picture.resize(inner, Image.Resampling.BILINEAR, box=box)
+    canvas.paste(resized, ((target[0] - inner[0]) // 2, (target[1] - inner[1]) // 2))
+    return canvas
 
 
 def _check_size(picture: "Image", limits: Limits) -> None:
     width, height = picture.size
     if width < 1 or height < 1:
         raise InvalidInput("The picture has no pixels: its width or height is 0.")
-    if width * height > limits.image_pixels or max(width, height) > _LARGEST_SIDE:
+    if width * height > limits.image_pixels:
         raise PayloadTooLarge(
-            f"The picture has {width}×{height} pixels; at most {limits.image_pixels:,} are decoded here"
-            " (limits.image_pixels). Send a smaller one."
+            f"The picture has {width}×{height} pixels; at most {limits.image_pixels:,} are decoded"
+            " here (limits.image_pixels). Send a smaller one."
+        )
+    if max(width, height) > _LARGEST_SIDE:
+        raise PayloadTooLarge(
+            f"The picture has {width}×{height} pixels; no side may be longer than"
+            f" {_LARGEST_SIDE:,}. Send a smaller one."
         )
 
 
-def _unidentified(body: "bytes | bytearray | memoryview", limits: Limits) -> UnsupportedMedia:
-    allowed = ", ".join(limits.image_formats)
-    if bytes(body[:8]).startswith(b"version "):
+@functools.lru_cache(maxsize=16)
+def _known_formats(wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the wanted formats that this Pillow can read; an unknown one would break them all."""
+    from PIL import Image
+
+    Image.init()
+    return tuple(name for name in (name.upper() for name in wanted) if name in Image.OPEN)
+
+
+def _unidentified(prefix: bytes, allowed: tuple[str, ...]) -> Problem:
+    """Given the first bytes of what Pillow could not open, return the problem with the reason."""
+    from PIL import Image
+
+    if prefix.startswith(_LFS_POINTER):
         return UnsupportedMedia(
             "This is a Git LFS pointer, not the picture itself. Send the picture."
         )
-    return UnsupportedMedia(
-        f"The {len(body):,} bytes are not a picture that is decoded here. Allowed formats: {allowed}."
+    names = ", ".join(allowed)
+    for name, (_, accepts) in Image.OPEN.items():
+        is_alike = False
+        with contextlib.suppress(Exception):  # written for prefixes of 16 bytes or more
+            is_alike = accepts is not None and accepts(prefix[:16]) is True
+        if is_alike and name in allowed:
+            return InvalidInput(
+                f"This begins like a {name} picture, but its header is broken or cut off."
+                " Send the whole file."
+            )
+        if is_alike:
+            return UnsupportedMedia(
+                f"{name} pictures are not accepted here. Allowed formats: {names}."
+            )
+    return UnsupportedMedia(f"This is not a picture that is decoded here. Allowed: {names}.")
+
+
+def _too_much_memory() -> PayloadTooLarge:
+    return PayloadTooLarge(
+        "The picture needs more memory than its decoder may use. Send a smaller one."
     )
 
 
 def _words(fault: Exception) -> str:
     text = " ".join(str(fault).split())[:200].rstrip(".")
-    return text or type(fault).__name__
+    return _PLAINER.get(text, text) or type(fault).__name__

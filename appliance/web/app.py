@@ -22,6 +22,7 @@ from appliance.web.resources.keys import KeyResource, KeysResource
 from appliance.web.resources.models import Models
 from appliance.web.resources.predict import Predict
 from appliance.web.resources.predictions import Predictions
+from appliance.web.resources.streams import StreamResource, StreamsResource
 
 SHAPES = problems.ErrorShapes({"/v2": open_inference.error_body})
 
@@ -42,6 +43,8 @@ def routes(parts: Appliance) -> list[Route]:
         Route("/api/v1/models/{model}/versions/{version}/predict", predict, "version"),
         Route("/api/v1/predictions", predictions),
         Route("/api/v1/predictions/{prediction_id}", predictions, "prediction"),
+        Route("/api/v1/streams", StreamsResource(parts.streams)),
+        Route("/api/v1/streams/{stream_id}", StreamResource(parts.streams, limits)),
         Route("/api/v1/keys", KeysResource(parts.key_ring)),
         Route("/api/v1/keys/{key_id}", KeyResource(parts.key_ring)),
         Route("/api/v1/audit", AuditResource(parts.database)),

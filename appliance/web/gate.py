@@ -22,8 +22,22 @@ ProblemBytes = Callable[[Problem, str, str], tuple[int, str, bytes]]
 class Events(Protocol):
     """Where the server reports what it did by itself; called in its loop, so it must not block."""
 
-    def __call__(self, name: str, /, **labels: str) -> None:
-        """Note that `name` happened: `rejected`, `turned_away` or `cut`, with a `reason`."""
+    def __call__(
+        self,
+        name: str,
+        /,
+        *,
+        reason: str,
+        address: str,
+        status: str = "",
+        request_id: str = "",
+        path: str = "",
+    ) -> None:
+        """Note that `name` happened: `rejected`, `turned_away` or `cut`.
+
+        A request that was `rejected` comes with status, request id and path, and may be told of
+        by a worker thread as well.
+        """
 
 
 @dataclass(kw_only=True)

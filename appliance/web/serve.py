@@ -9,7 +9,6 @@ from collections.abc import Mapping
 
 from appliance import systemd
 from appliance.core import Appliance
-from appliance.errors import Problem
 from appliance.log import Journal
 from appliance.web.admin_door import AdminDoor
 from appliance.web.app import SHAPES, create_app
@@ -17,7 +16,9 @@ from appliance.web.lanes import Lane
 from appliance.web.server import Server, bind
 
 _log = logging.getLogger(__name__)
-_INFERENCE_PATH = re.compile(r".*/(?:predict|infer|classify|detect_step)$")
+_INFERENCE_PATH = re.compile(
+    r".*/(?:predict|infer|classify|detect_step)|/api/v1/streams/[^/]+"
+)
 _EXTEND_SECONDS = 30
 
 
@@ -38,7 +39,7 @@ class Service:
             listener=self._listener,
             spool_dir=parts.places.spool,
             lane_of=lane_of,
-            problem_bytes=_problem_bytes,
+            problem_bytes=SHAPES.body,
             on_event=parts.metrics.server_event,
             authorised=self._authorised,
             body_limit=self._body_limit,
@@ -107,7 +108,7 @@ class Service:
 
 def lane_of(method: str, path: str) -> Lane:
     """Given a request line, return the lane: predictions wait for models, everything else does not."""
-    if method == "POST" and _INFERENCE_PATH.match(path.rstrip("/")):
+    if method == "POST" and _INFERENCE_PATH.fullmatch(path.rstrip("/")):
         return Lane.INFERENCE
     return Lane.CONTROL
 
@@ -126,8 +127,3 @@ def _listener(parts: Appliance, notifier: systemd.Notifier) -> socket.socket:
         listener = bind(http.host, http.port)
         notifier.store_socket("http", listener)
     return listener
-
-
-def _problem_bytes(problem: Problem, path: str, request_id: str) -> tuple[str, bytes]:
-    _, media_type, body = SHAPES.body(problem, path, request_id)
-    return media_type, body

@@ -44,7 +44,7 @@ activation = "none"
 def export(
     net: StepNet, picking: Picking, directory: pathlib.Path, card: str, seed: int = 7
 ) -> None:
-    """Given a network and how to pick its peaks, write every file of the version to a directory."""
+    """Given a network and how to pick its peaks, write every file of the version."""
     directory.mkdir(parents=True, exist_ok=True)
     model = StepProbability(net).eval()
     example = torch.zeros(2, 3, WINDOW)
@@ -93,8 +93,9 @@ def write_golden(directory: pathlib.Path, random: np.random.Generator) -> None:
 
 
 def plain_walk(random: np.random.Generator, steps: int) -> NDArray[np.float64]:
-    """Return [n, 3] m/s² at 50 Hz of someone who stands 3 s, takes steps of 0.52 s, and stands 3 s;
-    the phone is tilted."""
+    """Return [n, 3] m/s² at 50 Hz of someone who stands 3 s, takes steps of 0.52 s, stands 3 s;
+    the phone is tilted.
+    """
     time = np.arange(int((6 + steps * 0.52) * RATE_HZ)) / RATE_HZ
     landings = 3.0 + 0.52 * np.arange(steps)
     since = time[:, None] - landings
@@ -103,9 +104,7 @@ def plain_walk(random: np.random.Generator, steps: int) -> NDArray[np.float64]:
     sway = 0.8 * np.sin(2 * np.pi * (time - 3.0) / 1.04) * ((time > 2.8) & (time < time[-1] - 3))
     signal = np.stack([sway, np.zeros_like(sway), GRAVITY + push.sum(axis=1)], axis=1)
     tilt = 0.6
-    turn = np.array(
-        [[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]]
-    )
+    turn = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])
     return np.asarray(signal @ turn.T + random.normal(0, 0.05, signal.shape))
 
 

@@ -26,12 +26,12 @@ MOST_SNAP_SECONDS = 0.12
 class Recipe:
     """Everything that decides how a network comes out, the seed included."""
 
-    epochs: int = 32
-    align_after: tuple[int, ...] = (8, 15)
+    epochs: int = 24
+    align_after: tuple[int, ...] = (6, 12)
     batch: int = 128
     rate: float = 4e-3
     walk_windows: int = 8000
-    negative_windows: int = 4800
+    negative_windows: int = 5600
     synthetic_windows: int = 800
     bell_seconds: float = 0.05
     width: int = 24
@@ -116,11 +116,11 @@ def _epoch(
         count = recipe.synthetic_windows // 10
         weight = np.ones(len(walk), np.float32)
         parts.append(_windows(random, walk.astype(np.float32), steps, weight, recipe, count))
-    each = 40
-    for make in NEGATIVES.values():
-        for _ in range(each):
+    kinds = (*NEGATIVES.values(), NEGATIVES["riding"])
+    for make in kinds:
+        for _ in range(40):
             signal = make(random, 10.0).astype(np.float32)
-            count = recipe.negative_windows // (each * len(NEGATIVES))
+            count = recipe.negative_windows // (40 * len(kinds))
             weight = np.ones(len(signal), np.float32)
             parts.append(_windows(random, signal, np.zeros(0), weight, recipe, count))
     signals, targets, weights = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -134,8 +134,8 @@ def _vary(random: np.random.Generator, lesson: Lesson) -> tuple[Samples, Times, 
     signal = lesson.signal.astype(np.float64)
     times = (np.arange(len(signal)) + 0.5) / RATE_HZ
     slow = np.stack([np.convolve(column, np.ones(101) / 101, "same") for column in signal.T], 1)
-    dawdles = random.uniform() < 0.3
-    gain = float(np.exp(random.uniform(-0.8, 0.0) if dawdles else random.uniform(-0.4, 0.4)))
+    dawdles = random.uniform() < 0.25
+    gain = float(np.exp(random.uniform(-0.5, 0.1) if dawdles else random.uniform(-0.4, 0.4)))
     signal = slow + (signal - slow) * gain
     if random.uniform() < 0.4:
         soft = np.hanning(random.integers(5, 15))

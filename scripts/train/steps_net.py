@@ -39,7 +39,7 @@ class StepNet(nn.Module):
         """Given acceleration [N, 3, 160], return the logits of a step [N, 8]."""
         fine = functional.relu(self.enter(features(acceleration)))
         coarse = functional.relu(self.down(fine))
-        # The answers lie at six coarse places; each convolution eats what it reaches on both sides.
+        # The answers lie at six coarse places; each convolution eats its reach on both sides.
         first, reach = BEFORE // 4 - 1, 2 * (1 + 3 + 7)
         coarse = functional.pad(
             coarse[:, :, first - reach :], (0, first + 6 + reach - WINDOW // 4)

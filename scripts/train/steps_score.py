@@ -128,20 +128,20 @@ def simulated(detect: Callable[[Samples], Times], minutes: int = 20) -> dict[str
 
 
 def speed(path: pathlib.Path) -> dict[str, float]:
-    """Given a model.xml, return its milliseconds for one window and its readings of 100 Hz a second
+    """Given a model.xml, return its milliseconds for one window and its readings (100 Hz) a second
     in requests of 256 windows, on one thread, each the best of many runs.
     """
     hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
     request = openvino.Core().compile_model(path, "CPU", hints).create_infer_request()
     best = {}
-    for count in (1, 256):
-        windows = np.random.default_rng(0).normal(0, 3, (count, 3, WINDOW)).astype(np.float32)
+    for size in (1, 256):
+        windows = np.random.default_rng(0).normal(0, 3, (size, 3, WINDOW)).astype(np.float32)
         taken = []
-        for _ in range(200 if count == 1 else 40):
+        for _ in range(200 if size == 1 else 40):
             began = time.perf_counter()
             request.infer({"signal": windows})
             taken.append(time.perf_counter() - began)
-        best[count] = min(taken)
+        best[size] = min(taken)
     return {
         "milliseconds a window": 1000 * best[1],
         "readings a second": 256 * HOP / RATE_HZ * 100 / best[256],

@@ -64,7 +64,9 @@ def waving(random: np.random.Generator, seconds: float) -> Array:
     phase = 2 * np.pi * rate * np.cumsum(drift) / RATE_HZ + random.uniform(0, 7)
     down = _direction(random)
     axis = _tilted(random, _across(random, down), 0.6)
-    turn = np.sin(phase + random.normal(0, 0.5)) * np.radians(random.choice((0.0, random.uniform(0, 55))))
+    turn = np.sin(phase + random.normal(0, 0.5)) * np.radians(
+        random.choice((0.0, random.uniform(0, 55)))
+    )
     gravity = GRAVITY * _turned(np.tile(down, (count, 1)), _across(random, down), turn)
     level = float(np.exp(random.uniform(0.0, 2.8))) * (
         1 + 0.3 * random.uniform() * _band(random, count, 0.3, 0.3)
@@ -120,8 +122,8 @@ def plain_wave(random: np.random.Generator, rate: float, level: float, tilt: flo
 
 
 def plain_ride(random: np.random.Generator, level: float) -> Array:
-    """Return a minute [n, 3] m/s² of a car: white noise, an engine, and a body that swings at 1.0 to
-    1.8 Hz, up and down, coming and going.
+    """Return a minute [n, 3] m/s² of a car: white noise, an engine, and a body that swings at 1
+    to 1.8 Hz, up and down, coming and going.
     """
     time = np.arange(60 * RATE_HZ) / RATE_HZ
     signal = np.array([0.0, 0.0, GRAVITY]) + random.normal(0, 0.3, (len(time), 3))

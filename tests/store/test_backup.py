@@ -1,5 +1,6 @@
 """A backup is whole, checked, and holds what was acknowledged before it began."""
 
+import sys
 import threading
 import zipfile
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import appliance
 from appliance import errors
 from appliance.clock import ManualClock, SystemClock
-from appliance.store import backup, keys, predictions, settings
+from appliance.store import backup, keys, predictions, rotation, settings
 from appliance.store.archive import MANIFEST_MEMBER, BackupManifest, read_manifest
 from appliance.store.backup import Content
 from appliance.store.database import FILE_NAME, Database
@@ -19,6 +20,7 @@ from appliance.store.disk import DiskWatch
 from appliance.store.migrations import LATEST
 from tests.store.conftest import OpenDatabase
 from tests.store.examples import a_key, a_prediction, wait_until
+from tests.store.kill import require_strace, run_until
 from tests.store.small_disk import MEBIBYTE, fill, small_disk
 
 CONFIG = "[http]\nport = 8080\n"
@@ -275,3 +277,35 @@ def test_every_cut_and_every_flipped_byte_is_noticed(filled: Database, tmp_path:
             continue
         # Some bytes of a ZIP (times, attributes) mean nothing to the content.
         assert manifest.tables["predictions"].rows == 300
+
+
+BACK_UP = """
+import sys
+from pathlib import Path
+from appliance.clock import SystemClock
+from appliance.store.backup import Content, create
+from appliance.store.database import Database
+state, target = Path(sys.argv[1]), Path(sys.argv[2])
+database = Database.open(state, clock=SystemClock(), quota_bytes=1 << 28, queue_rows=100)
+create(database, target, content=Content(), clock=SystemClock())
+database.close()
+"""
+
+
+@pytest.mark.parametrize(("system_call", "stride"), [("rename", 1), ("fsync", 1), ("unlink", 1)])
+def test_a_kill_at_any_step_leaves_no_half_backup(
+    filled: Database, tmp_path: Path, system_call: str, stride: int
+) -> None:
+    require_strace()
+    filled.close()
+    number, has_finished = 1, False
+    while not has_finished and number < 100:
+        target = tmp_path / f"{system_call}-{number}"
+        done = run_until(
+            system_call, number, [sys.executable, "-c", BACK_UP, str(filled.path), str(target)]
+        )
+        has_finished = done == 0
+        for one in rotation.listed(target):
+            backup.verify(one.path)
+        number += stride
+    assert has_finished

@@ -1,8 +1,6 @@
 """The schema changes wholly or not at all, and never without a copy."""
 
 import os
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from appliance.store.migrate import PRE_UPGRADE_DIRECTORY, migrate
 from appliance.store.migrations import LATEST, MIGRATIONS, Migration
 from tests.store.conftest import MEBIBYTE, OpenDatabase
 from tests.store.examples import a_prediction
+from tests.store.kill import require_strace, run_until
 
 NEXT = Migration(
     LATEST + 1,
@@ -120,7 +119,7 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new_schema(
     old: Path, tmp_path: Path, system_call: str, stride: int
 ) -> None:
     """Each disk operation in turn is the last one the process makes."""
-    _require_strace()
+    require_strace()
     pristine = {path.name: path.read_bytes() for path in old.parent.iterdir()}
     number, has_finished = 1, False
     while not has_finished and number <= 500:
@@ -129,17 +128,8 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new_schema(
         for name, content in pristine.items():
             (state / name).write_bytes(content)
             (state / name).chmod(0o600)
-        done = subprocess.run(
-            [
-                *("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={system_call}"),
-                *("-e", f"inject={system_call}:signal=KILL:when={number}"),
-                *(sys.executable, "-c", UPGRADE, str(state / FILE_NAME)),
-            ],
-            check=False,
-            capture_output=True,
-        )
-        has_finished = done.returncode == 0
-        assert has_finished or abs(done.returncode) in (signal.SIGKILL, 128 + signal.SIGKILL)
+        command = [sys.executable, "-c", UPGRADE, str(state / FILE_NAME)]
+        has_finished = run_until(system_call, number, command) == 0
         _require_old_or_new(state / FILE_NAME)
         number += stride
     assert has_finished
@@ -159,15 +149,6 @@ def _require_old_or_new(path: Path) -> None:
 
 def _sound_copies(path: Path) -> list[Path]:
     return [copy for copy in _copies(path) if copy.suffix == ".db"]
-
-
-def _require_strace() -> None:
-    try:
-        done = subprocess.run(["strace", "-qq", "-o", "/dev/null", "true"], check=False)
-    except FileNotFoundError:
-        pytest.skip("strace is not installed")
-    if done.returncode:
-        pytest.skip("strace may not trace here")
 
 
 def test_an_sqlite_file_of_another_program_is_not_touched(

@@ -16,7 +16,7 @@ from appliance.store import predictions, settings
 from appliance.store.connection import Connection
 from appliance.store.database import FILE_NAME, Database
 from appliance.store.tables import Setting
-from tests.store.conftest import OpenDatabase
+from tests.store.conftest import MEBIBYTE, OpenDatabase
 from tests.store.examples import a_prediction, wait_until
 from tests.store.faulty_disk import FaultyLayer
 
@@ -92,6 +92,36 @@ def test_work_that_fails_does_not_fail_its_neighbours(database: Database) -> Non
     assert {name for name in kept if name.startswith("n")} == {
         f"n{number}" for number in range(30) if number % 3
     }
+
+
+def test_work_that_does_not_fit_does_not_fail_its_neighbours(
+    open_database: OpenDatabase,
+) -> None:
+    database = open_database(quota_bytes=MEBIBYTE)
+    gate = threading.Event()
+    outcomes: dict[str, object] = {}
+
+    def call(name: str, size: int) -> None:
+        try:
+            settings.put(database, name, "x" * size)
+            outcomes[name] = "kept"
+        except errors.InsufficientStorage:
+            outcomes[name] = "refused"
+
+    first = threading.Thread(target=lambda: database.write(lambda connection: gate.wait(10)))
+    callers = [
+        threading.Thread(target=call, args=(name, size))
+        for name, size in (("a", 10), ("big", 2 * MEBIBYTE), ("b", 10))
+    ]
+    first.start()
+    for thread in callers:
+        thread.start()
+    wait_until(lambda: database.status().queue_rows >= 3)
+    gate.set()
+    for thread in (first, *callers):
+        thread.join()
+    assert outcomes == {"a": "kept", "big": "refused", "b": "kept"}
+    assert settings.get(database, "a") == settings.get(database, "b") == "x" * 10
 
 
 def test_a_constraint_becomes_a_conflict(database: Database) -> None:

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from itertools import pairwise
 
 import msgspec
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.errors import InvalidInput, ModelInvalid, Problem, UnsupportedMedia
+from appliance.errors import InvalidInput, ModelInvalid, PayloadTooLarge, UnsupportedMedia
 from appliance.tasks.contract import Model, Payload
 from appliance.tasks.step_detection import TASK, StepParams, StepState
 from tests.tasks.step_sessions import (
@@ -32,8 +33,8 @@ def test_a_walk_of_twenty_steps_is_counted_and_timed():
     times = [event.time for event in result.events]
     assert times == sorted(times)
     landings = 3.0 + 0.52 * np.arange(20)
-    offsets = [time - landings[np.argmin(np.abs(landings - time))] for time in times]
-    assert np.ptp(offsets) < 0.2
+    offsets = np.array([np.abs(landings - time).min() for time in times])
+    assert (offsets < 0.15).sum() >= 18
     for event in result.events:
         assert event.kind == "step"
         assert event.start < event.end == event.time
@@ -91,8 +92,10 @@ def test_the_gyroscope_is_accepted_and_changes_nothing():
 def test_a_constant_rate_stands_for_times():
     table = walk(12, 64.0)
     timed = answer(as_rows(table))
-    body = json.dumps({"ax": table[:, 1].tolist(), "ay": table[:, 2].tolist()} | {
-        "az": table[:, 3].tolist(), "rate_hz": 64})
+    body = json.dumps(
+        {"ax": table[:, 1].tolist(), "ay": table[:, 2].tolist()}
+        | {"az": table[:, 3].tolist(), "rate_hz": 64}
+    )
     assert answer(Payload(body.encode(), "application/json")) == timed
     single = table[:, 1:].astype(np.float32)
     assert answer(as_binary(single), rate_hz=64.0).step_count == timed.step_count
@@ -100,7 +103,7 @@ def test_a_constant_rate_stands_for_times():
 
 def _cut(table, places):
     edges = [0, *sorted(places), len(table)]
-    return [table[begin:end] for begin, end in zip(edges, edges[1:], strict=False)]
+    return [table[begin:end] for begin, end in pairwise(edges)]
 
 
 def _with_trouble(table):
@@ -192,7 +195,7 @@ def test_a_flushed_session_is_empty_and_may_go_on():
 
 def test_answers_have_the_same_bits_in_every_batch_size():
     random = np.random.default_rng(4)
-    windows = random.normal(0, 3, (160, 3, 128)).astype(np.float32)
+    windows = random.normal(0, 3, (160, 3, 160)).astype(np.float32)
     windows[:, 2] += 9.8
     single = np.concatenate(
         [infer([{"signal": window[None]}])[0]["probability"] for window in windows]
@@ -228,7 +231,7 @@ def test_the_check_refuses_a_model_that_does_not_fit():
     broken = msgspec.structs.replace(model.manifest, settings={"rate_hz": 50})
     with pytest.raises(ModelInvalid, match="settings"):
         TASK.check(Model(broken, model.labels, model.input_shapes))
-    with pytest.raises(ModelInvalid, match="128"):
+    with pytest.raises(ModelInvalid, match="160"):
         TASK.check(Model(model.manifest, model.labels, {"signal": [-1, 3, 64]}))
 
 
@@ -256,7 +259,8 @@ def test_params_and_results_have_schemas():
 def test_importing_the_task_imports_nothing_heavy():
     code = (
         "import sys, appliance.tasks.step_detection;"
-        "heavy = {'numpy', 'PIL', 'openvino'} & set(sys.modules); sys.exit(repr(heavy) if heavy else 0)"
+        "heavy = {'numpy', 'PIL', 'openvino'} & set(sys.modules);"
+        "sys.exit(repr(heavy) if heavy else None)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -278,7 +282,12 @@ def test_another_media_type_is_refused():
     ),
     media=st.sampled_from(TASK.media_types),
     params=st.sampled_from(
-        [StepParams(), StepParams(rate_hz=50), StepParams(faults="skip"), StepParams(columns="ax,ay,az")]
+        [
+            StepParams(),
+            StepParams(rate_hz=50),
+            StepParams(faults="skip"),
+            StepParams(columns="ax,ay,az"),
+        ]
     ),
 )
 def test_no_bytes_do_worse_than_a_problem(body, media, params):
@@ -287,9 +296,8 @@ def test_no_bytes_do_worse_than_a_problem(body, media, params):
     before = msgspec.msgpack.encode(state)
     try:
         turn = TASK.decode(Payload(body, media), params, state, model)
-    except Problem as problem:
-        assert 400 <= problem.status < 500
+    except (InvalidInput, PayloadTooLarge):
         assert msgspec.msgpack.encode(state) == before
-    else:
-        TASK.encode(infer(turn.inputs), turn, params, state, model)
-        msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=StepState)
+        return
+    TASK.encode(infer(turn.inputs), turn, params, state, model)
+    msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=StepState)

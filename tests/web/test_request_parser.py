@@ -178,7 +178,7 @@ def test_old_clients_need_no_host():
     [
         ("1.1", "keep-alive", True),
         ("1.1", "Close", False),
-        ("1.1", "TE, close", False),
+        ("1.1", "trailers, close", False),
         ("1.0", "keep-alive", True),
         ("1.0", "x", False),
     ],

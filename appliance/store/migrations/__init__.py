@@ -2,7 +2,7 @@
 
 import msgspec
 
-from appliance.store.migrations import m0001_first
+from appliance.store.migrations import m0001_first, m0002_streams
 
 
 class Migration(msgspec.Struct, frozen=True):
@@ -12,7 +12,10 @@ class Migration(msgspec.Struct, frozen=True):
     statements: tuple[str, ...]
 
 
-MIGRATIONS: tuple[Migration, ...] = (Migration(m0001_first.VERSION, m0001_first.STATEMENTS),)
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(m0001_first.VERSION, m0001_first.STATEMENTS),
+    Migration(m0002_streams.VERSION, m0002_streams.STATEMENTS),
+)
 
 #: The schema this program reads and writes.
 LATEST: int = MIGRATIONS[-1].version

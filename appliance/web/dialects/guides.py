@@ -109,7 +109,7 @@ class VehicleClassifier:
                 received_monotonic=request.context.received_monotonic,
             )
         )
-        result = msgspec.json.decode(answer.result, type=image_classification.Result)
+        result = msgspec.json.decode(answer.result, type=image_classification.Classification)
         attributes = {head.head: _attribute(head) for head in result.predictions if head.top}
         if not attributes:
             raise InvalidInput("The model has no prediction for this picture.")

@@ -1,5 +1,7 @@
 """The dialect on a real waitress server with an engine inside this process."""
 
+import http.client
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import falcon
+import numpy as np
+import tritonclient.http as triton
 from waitress.server import create_server
 
 from appliance.actions.callers import Caller, Role
@@ -83,3 +87,56 @@ def serving() -> Iterator[Served]:
         server.task_dispatcher.shutdown()
         server.asyncore.close_all(server._map)
         loop.join(10)
+
+
+def tensor(name: str, array: np.ndarray, datatype: str, *, binary: bool = True) -> Any:
+    found = triton.InferInput(name, list(array.shape), datatype)
+    found.set_data_from_numpy(array, binary_data=binary)
+    return found
+
+
+def features(rows: int = 1, *, binary: bool = True) -> Any:
+    array = np.arange(rows * 5, dtype=np.float32).reshape(rows, 5)
+    return tensor("features", array, "FP32", binary=binary)
+
+
+def raw(
+    served: Served,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    headers: dict[str, str] | None = None,
+) -> tuple[int, dict[str, str], bytes]:
+    connection = http.client.HTTPConnection(served.address, timeout=30)
+    try:
+        connection.request(method, path, body, headers or {})
+        response = connection.getresponse()
+        return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
+    finally:
+        connection.close()
+
+
+def error(answer: tuple[int, dict[str, str], bytes], status: int) -> str:
+    """Return the text of an answer that must be the protocol's error."""
+    got, headers, body = answer
+    document = json.loads(body)
+    assert (got, headers["content-type"], list(document)) == (
+        status,
+        "application/json",
+        ["error"],
+    )
+    assert document["error"]
+    return str(document["error"])
+
+
+def json_request(rows: int = 1, **more: Any) -> bytes:
+    data = list(range(rows * 5))
+    one = {"name": "features", "shape": [rows, 5], "datatype": "FP32", "data": data}
+    return json.dumps({"inputs": [one]} | more).encode()
+
+
+def infer(
+    served: Served, body: bytes, model: str = "scores", **headers: str
+) -> tuple[int, dict[str, str], bytes]:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return raw(served, "POST", f"/v2/models/{model}/infer", body, named)

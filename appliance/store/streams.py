@@ -1,0 +1,114 @@
+"""Streams as they are kept: enough after every chunk to go on after any crash."""
+
+from typing import Any
+
+import msgspec
+
+from appliance import errors
+from appliance.store.connection import Connection, Store
+from appliance.store.database import Database
+from appliance.store.tables import StreamRow
+
+
+class StoredStream(msgspec.Struct, frozen=True, kw_only=True):
+    """One stream after its last answered chunk.
+
+    `sequence` is that chunk's number, `chunk_digest` tells whether a repeated chunk is the same, `answer` is what was
+    answered; `state` is the task's own (None: a fresh session). Times are seconds since 1970 UTC.
+    """
+
+    id: str
+    model: str
+    version: int
+    task: str
+    params: dict[str, str]
+    device: str = ""
+    key_id: str
+    key_name: str
+    created_seconds: float
+    last_seconds: float
+    ended_seconds: float | None = None
+    end_reason: str = ""
+    sequence: int = 0
+    chunk_digest: bytes = b""
+    state: bytes | None = None
+    answer: bytes = b""
+    chunks: int = 0
+    input_bytes: int = 0
+    events: int = 0
+    restarts: int = 0
+
+
+_FIELDS: tuple[str, ...] = StoredStream.__struct_fields__
+_COLUMNS = tuple(getattr(StreamRow, name) for name in _FIELDS)
+_REPLACE = f"INSERT OR REPLACE INTO streams ({', '.join(_FIELDS)}) VALUES ({', '.join('?' for _ in _FIELDS)})"
+
+
+def keep(database: Database, stream: StoredStream) -> None:
+    """Given a stream as it now is, keep it durably; return after COMMIT."""
+    values = _values(stream)
+
+    def work(connection: Connection) -> None:
+        connection.sql(_REPLACE, values)
+
+    database.write(work)
+
+
+def get(store: Store, stream_id: str) -> StoredStream:
+    """Given an id, return the stream; raise NotFound when there is none."""
+    with store.read() as connection:
+        rows = connection.rows(StreamRow.select(*_COLUMNS).where(StreamRow.id == stream_id))
+    if not rows:
+        raise errors.NotFound(f"There is no stream {stream_id[:64]!r}.")
+    return _stream(rows[0])
+
+
+def find(
+    store: Store, *, key_id: str | None = None, before_id: str | None = None, limit: int = 100
+) -> tuple[StoredStream, ...]:
+    """Return streams, newest first, of one key or of all; ids sort by time, so `before_id` pages."""
+    query = (
+        StreamRow.select(*_COLUMNS).order_by(StreamRow.id.desc()).limit(max(1, min(limit, 1000)))
+    )
+    if key_id is not None:
+        query = query.where(StreamRow.key_id == key_id)
+    if before_id is not None:
+        query = query.where(StreamRow.id < before_id)
+    with store.read() as connection:
+        return tuple(_stream(row) for row in connection.rows(query))
+
+
+def count_open(store: Store) -> int:
+    """Return how many streams have not ended."""
+    with store.read() as connection:
+        return int(connection.value("SELECT count(*) FROM streams WHERE ended_seconds IS NULL"))
+
+
+def idle_since(store: Store, seconds: float) -> tuple[str, ...]:
+    """Given a wall time, return the ids of open streams that got nothing since then."""
+    query = StreamRow.select(StreamRow.id).where(
+        StreamRow.ended_seconds.is_null(), StreamRow.last_seconds < seconds
+    )
+    with store.read() as connection:
+        return tuple(row[0] for row in connection.rows(query))
+
+
+def remove_ended_before(database: Database, seconds: float) -> int:
+    """Given a wall time, delete the streams that ended before it; return how many."""
+
+    def work(connection: Connection) -> int:
+        return connection.run(StreamRow.delete().where(StreamRow.ended_seconds < seconds))
+
+    return database.write(work)
+
+
+def _values(stream: StoredStream) -> tuple[Any, ...]:
+    values = msgspec.structs.asdict(stream)
+    values["params"] = msgspec.json.encode(stream.params).decode()
+    return tuple(values[name] for name in _FIELDS)
+
+
+def _stream(row: tuple[Any, ...]) -> StoredStream:
+    values = dict(zip(_FIELDS, row, strict=True))
+    values["params"] = msgspec.json.decode(values["params"])
+    return StoredStream(**values)
