@@ -1,7 +1,7 @@
 """One line of the log: what a record becomes, and what of it is never written.
 
-A line is one JSON object in ASCII without control characters and at most 8 KiB, so nothing a client
-sends can forge, hide or split one; keys and passwords are cut out.
+A line is one JSON object in ASCII without control characters and at most 8 KiB, so nothing a
+client sends can forge, hide or split one; keys and passwords are cut out.
 """
 
 import json

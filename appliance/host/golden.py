@@ -34,7 +34,10 @@ class Samples(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_samples(directory: Path) -> tuple[tuple[Sample, Payload], ...]:
-    """Given a version's directory, return its golden samples with their inputs; empty when it has none."""
+    """Given a version's directory, return its golden samples with their inputs; there may be none.
+
+    Raise ModelInvalid when they cannot be read.
+    """
     path = directory / "golden" / "samples.json"
     if not path.exists():
         return ()
@@ -50,18 +53,23 @@ def read_samples(directory: Path) -> tuple[tuple[Sample, Payload], ...]:
             )
             for sample in samples
         )
-    except (OSError, msgspec.DecodeError) as fault:
-        raise ModelInvalid(f"The golden samples cannot be read: {fault}.") from None
+    except OSError as fault:
+        raise ModelInvalid(f"A golden sample cannot be read: {fault.strerror}.") from None
+    except msgspec.DecodeError as fault:
+        raise ModelInvalid(f"golden/samples.json is not valid: {fault}.") from None
 
 
 def failure(sample: Sample, result: Any) -> str | None:
-    """Given a sample and the result it got, return the sentence that says what differs, or None."""
+    """Given a sample and the result it got, return the words that say what differs, or None."""
     document = msgspec.to_builtins(result)
     for check in sample.checks:
         got = _at(document, check.pointer)
         if not _equal(got, check.equals, check.tolerance):
             tolerance = f" ± {check.tolerance}" if check.tolerance else ""
-            return f"golden sample {sample.input}: expected {check.equals!r}{tolerance} at {check.pointer}, got {got!r}"
+            return (
+                f"golden sample {sample.input}: expected {check.equals!r}{tolerance} at"
+                f" {check.pointer}, got {got!r}"
+            )
     return None
 
 
@@ -72,7 +80,7 @@ def run_sample(sample: Sample, payload: Payload, run: Any) -> None:
     except Problem as problem:
         fault = f"golden sample {sample.input}: {problem.detail}"
     if fault:
-        raise ModelInvalid(f"The model does not answer as it should: {fault}.")
+        raise ModelInvalid(f"The model does not answer as it should: {fault.rstrip('.')}.")
 
 
 def _inside(directory: Path, name: str) -> Path:

@@ -117,7 +117,7 @@ class Network:
         self._raw_lock = threading.Lock()
         model = self._read()
         self._check_names(model)
-        wanted = {one.tensor for one in (*manifest.inputs, *manifest.outputs)}
+        wanted = {one.tensor for one in manifest.inputs} | {one.tensor for one in manifest.outputs}
         self._input_names = [_name(port, wanted) for port in model.inputs]
         self._output_names = [_name(port, wanted) for port in model.outputs]
         self.raw_inputs = tuple(map(_description, self._input_names, model.inputs))
@@ -207,7 +207,7 @@ def first_words(fault: BaseException) -> str:
 
 
 def is_picture(described: Input) -> bool:
-    """Given an input of the manifest, return whether it takes pixels: its layout has height and width."""
+    """Given an input of the manifest, return whether it takes pixels, which its layout says."""
     return {"H", "W", "C"} <= set(described.layout)
 
 

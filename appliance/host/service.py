@@ -6,14 +6,14 @@ from typing import Any
 
 import msgspec
 
-from appliance.errors import Internal, ModelInvalid
+from appliance.errors import Internal, ModelInvalid, NotFound
 from appliance.host import golden, open_inference, turns
 from appliance.host.network import Network
 from appliance.host.raw_inference import tensor_model
 from appliance.host.specification import HostSpecification
 from appliance.library.checksums import check_sums
-from appliance.library.manifest import read_labels, read_manifest
-from appliance.tasks.contract import Limits, Model, Payload
+from appliance.library.manifest import Manifest, read_labels, read_manifest
+from appliance.tasks.contract import Limits, Model, Payload, Task
 from appliance.tasks.registry import task_named
 
 Reply = tuple[dict[str, Any], bytes]
@@ -30,22 +30,15 @@ class HostedModel:
         started = time.perf_counter()
         directory = Path(specification.directory)
         check_sums(directory)
-        self.manifest = read_manifest(directory)
-        self.task = task_named(self.manifest.task)
+        self.manifest = _manifest(directory)
+        self.task = _task(self.manifest)
         self.network = Network(
             directory,
             self.manifest,
             cache_directory=Path(specification.cache_directory),
             threads=specification.threads,
         )
-        self.model = Model(
-            manifest=self.manifest,
-            labels=read_labels(directory, self.manifest),
-            input_shapes=self.network.input_shapes,
-            limits=Limits(
-                image_pixels=specification.image_pixels, image_formats=specification.image_formats
-            ),
-        )
+        self.model = self._described(directory, specification)
         self.task.check(self.model)
         self.tensors = tensor_model(
             self.network, self.model, most_batch=specification.tensor_batch
@@ -53,6 +46,17 @@ class HostedModel:
         self.samples = golden.read_samples(directory)
         self._prove()
         self.load_seconds = time.perf_counter() - started
+
+    def _described(self, directory: Path, specification: HostSpecification) -> Model:
+        return Model(
+            manifest=self.manifest,
+            labels=read_labels(directory, self.manifest),
+            input_shapes=self.network.input_shapes,
+            output_shapes=self.network.output_shapes,
+            limits=Limits(
+                image_pixels=specification.image_pixels, image_formats=specification.image_formats
+            ),
+        )
 
     def _prove(self) -> None:
         self.network.warm_up()
@@ -65,7 +69,10 @@ class HostedModel:
         )
 
     def canary(self) -> Reply:
-        """Answer the first golden sample, or zeros where there is none; raise ModelInvalid when it is wrong."""
+        """Answer the first golden sample, or zeros where there is none.
+
+        Raise ModelInvalid when the answer is wrong.
+        """
         started = time.perf_counter()
         if self.samples:
             golden.run_sample(*self.samples[0], self._run)
@@ -74,9 +81,10 @@ class HostedModel:
         return {"seconds": time.perf_counter() - started}, b""
 
     def predict(self, header: dict[str, Any], body: bytearray) -> Reply:
-        """Given `params`, `content_type` and perhaps `state`, return the result as JSON and its summary.
+        """Given a payload, return its result as JSON and what it is found by again.
 
-        Without `state` and with `end` the call is a whole session of one turn.
+        The header holds `params`, `content_type` and, for a later turn of a stream, `state`. With
+        `keep` the session goes on and the reply holds its new `state`; else it ends here.
         """
         payload = Payload(body=body, content_type=header.get("content_type", ""))
         session = turns.open_session(
@@ -100,7 +108,7 @@ class HostedModel:
         return reply, encoded
 
     def end(self, header: dict[str, Any]) -> Reply:
-        """Given the `state` of a stream, return the result of what it still held back, as JSON or empty."""
+        """Given the `state` of a stream, return what it still held back, as JSON or empty."""
         session = turns.open_session(
             self.task, self.model, self.network, header.get("params", {}), header["state"]
         )
@@ -122,10 +130,27 @@ class HostedModel:
 
 
 def load(specification: HostSpecification) -> HostedModel:
-    """Given a specification, return the loaded model; raise ModelInvalid with a reason an admin understands."""
+    """Given a specification, return the loaded model; raise ModelInvalid with a plain reason."""
     try:
         return HostedModel(specification)
     except MemoryError:
         raise ModelInvalid(
             "The model needs more memory than a host may use (models.memory_bytes)."
         ) from None
+
+
+def _manifest(directory: Path) -> Manifest:
+    manifest = read_manifest(directory)
+    if (manifest.name, str(manifest.version)) != (directory.parent.name, directory.name):
+        raise ModelInvalid(
+            f"The manifest is that of {manifest.name}@{manifest.version}, but it lies at the place"
+            f" of {directory.parent.name}@{directory.name}. Import the version again."
+        )
+    return manifest
+
+
+def _task(manifest: Manifest) -> Task:
+    try:
+        return task_named(manifest.task)
+    except NotFound as problem:
+        raise ModelInvalid(f"The manifest is for something else: {problem.detail}") from None

@@ -16,39 +16,41 @@ from appliance.host.service import HostedModel, load
 from appliance.host.specification import HostEvent, HostSpecification
 
 _log = logging.getLogger(__name__)
+#: Open files a host needs besides its connections: the model, cached blobs, libraries, standard
+#: streams.
+_OWN_FILES = 128
 
 
 def serve(specification: HostSpecification, control: socket.socket) -> None:
-    """Given what to be and the control socket, serve until the control socket says or brings its end.
+    """Given what to be and the control socket, serve until the front closes that.
 
     Ends the process. Order matters: confine before any file of the model is read.
     """
-    confinement.confine(memory_bytes=specification.memory_bytes)
+    confinement.confine(
+        memory_bytes=specification.memory_bytes, open_files=specification.connections + _OWN_FILES
+    )
+    hosted = _loaded(specification, control)
+    _tell(control, _ready(hosted))
+    _accept(control, hosted)
+    os._exit(0)
+
+
+def _loaded(specification: HostSpecification, control: socket.socket) -> HostedModel:
     try:
-        hosted = load(specification)
-    except Problem as problem:
-        _tell(control, HostEvent(kind="failed", problem=problem.encoded()))
-        os._exit(3)
+        return load(specification)
+    except Problem as found:
+        problem = found
     except Exception as fault:  # a loader's own bug must still be told to the admin
         _log.exception("model load failed")
         problem = ModelInvalid(f"The model could not be loaded: {type(fault).__name__}: {fault}.")
-        _tell(control, HostEvent(kind="failed", problem=problem.encoded()))
-        os._exit(3)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(specification.socket_path)
-    listener.bind(specification.socket_path)
-    os.chmod(specification.socket_path, 0o600)
-    listener.listen(specification.connections)
-    threading.Thread(target=_accept, args=(listener, hosted), daemon=True).start()
-    _tell(control, _ready(hosted))
-    _wait_for_end(control)
-    os._exit(0)
+    _tell(control, HostEvent(kind="failed", problem=problem.encoded()))
+    os._exit(3)
 
 
 def _ready(hosted: HostedModel) -> HostEvent:
     return HostEvent(
         kind="ready",
+        process_id=os.getpid(),
         inputs=hosted.network.raw_inputs,
         outputs=hosted.network.raw_outputs,
         labels={head: tuple(labels) for head, labels in hosted.model.labels.items()},
@@ -61,17 +63,22 @@ def _tell(control: socket.socket, event: HostEvent) -> None:
         frames.send(control, msgspec.to_builtins(event))
 
 
-def _wait_for_end(control: socket.socket) -> None:
-    """Return when the front closes the control socket: it has drained this host, or it has died."""
-    with contextlib.suppress(OSError):
-        while control.recv(64):
-            pass
-
-
-def _accept(listener: socket.socket, hosted: HostedModel) -> None:
+def _accept(control: socket.socket, hosted: HostedModel) -> None:
+    """Take new connections off the control socket; return when the front closes it or has died."""
     while True:
-        connection, _ = listener.accept()
-        threading.Thread(target=_converse, args=(connection, hosted), daemon=True).start()
+        try:
+            message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        except OSError:
+            return
+        if not message:
+            return
+        for descriptor in descriptors:
+            connection = socket.socket(fileno=descriptor)
+            try:
+                threading.Thread(target=_converse, args=(connection, hosted), daemon=True).start()
+            except RuntimeError:  # no more threads: the caller sees the connection close
+                _log.exception("connection refused")
+                connection.close()
 
 
 def _converse(connection: socket.socket, hosted: HostedModel) -> None:
@@ -80,9 +87,10 @@ def _converse(connection: socket.socket, hosted: HostedModel) -> None:
         while True:
             try:
                 header, body = frames.receive(connection)
-            except (ConnectionError, ValueError, OSError):
+            except (OSError, ValueError, MemoryError):
                 return
             reply, answer = _answer(hosted, header, body)
+            del body  # an idle connection must not keep the last call's bytes alive
             try:
                 frames.send(connection, reply, answer)
             except OSError:
@@ -98,7 +106,8 @@ def _answer(
         return {"problem": problem.encoded()}, b""
     except MemoryError:
         too_large = PayloadTooLarge(
-            "The input needs more memory than the model's process may use."
+            "The input needs more memory than the model's process may use"
+            " (models.memory_bytes). Send a smaller one."
         )
         return {"problem": too_large.encoded()}, b""
     except Exception:  # last resort: a bug here must not end the process for other callers

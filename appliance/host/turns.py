@@ -2,13 +2,16 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from appliance.errors import InvalidInput
 from appliance.host.network import Network
 from appliance.tasks.contract import Model, Payload, Task, Turn
+
+if TYPE_CHECKING:
+    from appliance.tasks.contract import Tensors
 
 
 @dataclass(slots=True)
@@ -47,23 +50,26 @@ class Session:
 
     def _finish(self, turn: Turn) -> Any:
         started = time.perf_counter()
-        if len(turn.inputs) == 1:
-            outputs = [self.network.task.infer(turn.inputs[0])]
-        else:
-            outputs = list(self.network.task.infer_many(turn.inputs))
+        outputs = self._infer(turn.inputs)
         inferred = time.perf_counter()
         result = self.task.encode(outputs, turn, self.params, self.state, self.model)
         self.timing.infer += inferred - started
         self.timing.encode += time.perf_counter() - inferred
         return result
 
+    def _infer(self, requests: "list[Tensors]") -> "list[Tensors]":
+        if len(requests) == 1:
+            return [self.network.task.infer(requests[0])]
+        return [*self.network.task.infer_many(requests)] if requests else []
+
 
 def open_session(
     task: Task, model: Model, network: Network, params: dict[str, Any], state: bytes | None = None
 ) -> Session:
-    """Given a task's parameters as plain values and, for a later turn, its state as msgpack, return the session.
+    """Given a task's parameters as plain values, return a session; `state` continues one.
 
-    Raise InvalidInput, naming the parameter, when the parameters do not fit.
+    `state` is what the session's last turn left, as msgpack. Raise InvalidInput, naming the
+    parameter, when the parameters do not fit, and when the state is not one of this task.
     """
     try:
         typed = msgspec.convert(params, task.Params, strict=False)
@@ -72,12 +78,18 @@ def open_session(
     if state is None:
         opened = task.open(typed, model)
     else:
-        opened = msgspec.msgpack.decode(state, type=task.State)
+        try:
+            opened = msgspec.msgpack.decode(state, type=task.State)
+        except msgspec.DecodeError:
+            raise InvalidInput(
+                "The stream was begun by another release, which remembered other things. Begin a"
+                " new one."
+            ) from None
     return Session(task=task, model=model, network=network, params=typed, state=opened)
 
 
 def run_once(session: Session, payload: Payload) -> Any:
-    """Given a fresh session and its only payload, return the joined result of the turn and the end."""
+    """Given a fresh session and its only payload, return the joined result of turn and end."""
     result = session.turn(payload)
     rest = session.end()
     return result if rest is None else session.task.join([result, rest])

@@ -73,12 +73,9 @@ def append(
     text = msgspec.json.encode(detail or {}, order="sorted").decode()
 
     def work(connection: Connection) -> AuditRow:
-        last = connection.rows(
-            Audit.select(Audit.sequence, Audit.hash).order_by(Audit.sequence.desc()).limit(1)
-        )
-        sequence, previous = (last[0][0] + 1, last[0][1]) if last else (1, _START)
+        sequence, previous = _last(connection)
         row = AuditRow(
-            sequence=sequence,
+            sequence=sequence + 1,
             at_seconds=at_seconds,
             actor=actor,
             action=action,
@@ -90,9 +87,7 @@ def append(
         )
         row = msgspec.structs.replace(row, hash=seal(row))
         connection.run(Audit.insert(**msgspec.structs.asdict(row)))
-        head = Head(sequence, row.hash.hex())
-        settings.put(connection, HEAD_SETTING, head)
-        connection.after_commit.append(lambda: _note_head(connection.path, head))
+        _note(connection, Head(row.sequence, row.hash.hex()))
         return row
 
     return store.write(work)
@@ -169,6 +164,18 @@ def _in_order(store: Store) -> Iterator[AuditRow]:
         if len(page) < _PAGE_ROWS:
             return
         after = page[-1][0]
+
+
+def _last(connection: Connection) -> tuple[int, bytes]:
+    """Return number and hash of the newest row."""
+    query = Audit.select(Audit.sequence, Audit.hash).order_by(Audit.sequence.desc()).limit(1)
+    found = connection.rows(query)
+    return found[0] if found else (0, _START)  # type: ignore[return-value]
+
+
+def _note(connection: Connection, head: Head) -> None:
+    settings.put(connection, HEAD_SETTING, head)
+    connection.after_commit.append(lambda: _note_head(connection.path, head))
 
 
 def _row(values: tuple[Any, ...]) -> AuditRow:

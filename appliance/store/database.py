@@ -22,7 +22,6 @@ from appliance.store.files import create_private, size_of
 from appliance.store.migrate import migrate, schema_of
 from appliance.store.readers import Readers
 from appliance.store.upkeep import LAST_SEEN_SETTING, Upkeep
-from appliance.store.wall_clock import WallClock
 from appliance.store.writer import WRITE_SECONDS, Writer
 
 T = TypeVar("T")
@@ -56,23 +55,13 @@ class Database:
     """
 
     def __init__(
-        self,
-        path: Path,
-        *,
-        schema: int,
-        quota_bytes: int,
-        writer: Writer,
-        readers: Readers,
-        disk: DiskWatch | None,
-        wall_clock: WallClock,
+        self, path: Path, *, schema: int, writer: Writer, readers: Readers, upkeep: Upkeep
     ) -> None:
         self.path = path
         self._schema = schema
-        self._quota_bytes = quota_bytes
         self._writer = writer
         self._readers = readers
-        self._disk = disk
-        self._wall_clock = wall_clock
+        self._upkeep = upkeep
         self._is_closed = False
 
     @classmethod
@@ -106,27 +95,13 @@ class Database:
                 disk=disk,
                 last_seen_seconds=last_seen,
             )
-            writer = Writer(
-                partial(open_writer, path, quota_bytes=quota_bytes, vfs=vfs),
-                clock=clock,
-                queue_rows=queue_rows,
-                make_room=upkeep.make_room,
-                upkeep=upkeep.run,
-            )
-            upkeep.writer = writer
+            connect = partial(open_writer, path, quota_bytes=quota_bytes, vfs=vfs)
+            writer = Writer(connect, clock=clock, queue_rows=queue_rows, chores=upkeep)
             writer.start()
         except apsw.Error as fault:
             raise errors.StateUnusable(f"{path} cannot be opened. {as_problem(fault)}") from fault
         readers = Readers(partial(open_reader, path, vfs=vfs), on_damage=writer.mark_corrupt)
-        return cls(
-            path,
-            schema=schema,
-            quota_bytes=quota_bytes,
-            writer=writer,
-            readers=readers,
-            disk=disk,
-            wall_clock=upkeep.wall_clock,
-        )
+        return cls(path, schema=schema, writer=writer, readers=readers, upkeep=upkeep)
 
     def write(
         self, work: Callable[[Connection], T], *, timeout_seconds: float = WRITE_SECONDS
@@ -145,7 +120,8 @@ class Database:
         Rows with the same statement text are written together. False when the queue is full, the
         disk critical, the database damaged or closed.
         """
-        if self._disk is not None and self._disk.level() >= Level.CRITICAL:
+        disk = self._upkeep.disk
+        if disk is not None and disk.level() >= Level.CRITICAL:
             return False
         return self._writer.submit_row((statement, values))
 
@@ -181,19 +157,19 @@ class Database:
             schema=self._schema,
             bytes=size_of(self.path),
             wal_bytes=size_of(self.path.with_name(self.path.name + "-wal")),
-            quota_bytes=self._quota_bytes,
+            quota_bytes=self.quota_bytes,
             queue_rows=writer.queue_rows,
             lost_rows=writer.lost_rows,
             last_commit_seconds_ago=writer.last_commit_seconds_ago,
             heartbeat_seconds_ago=writer.heartbeat_seconds_ago,
             last_error=writer.last_error,
-            clock_is_suspect=self._wall_clock.is_suspect,
+            clock_is_suspect=self._upkeep.wall_clock.is_suspect,
         )
 
     @property
     def quota_bytes(self) -> int:
         """Return the largest size the file may reach."""
-        return self._quota_bytes
+        return self._upkeep.quota_bytes
 
     def _state(self) -> str:
         if self._is_closed:

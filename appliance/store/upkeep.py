@@ -3,7 +3,6 @@
 import logging
 import shutil
 from pathlib import Path
-from typing import Protocol
 
 from appliance.clock import Clock
 from appliance.store import settings
@@ -17,7 +16,6 @@ log = logging.getLogger("appliance.store")
 #: How often the wall time is noted in the database, in seconds: the reference for a wrong clock
 #: after a restart, and a real write that finds a read-only disk.
 NOTE_TIME_SECONDS = 60.0
-LATEST_SECONDS = 10.0
 #: A write-ahead log longer than this is emptied as soon as nobody reads from it.
 LONG_WAL_BYTES = 8 * MEBIBYTE
 #: History rows given up at once when the quota stops a write.
@@ -28,20 +26,11 @@ LAST_SEEN_SETTING = "last_seen_seconds"
 PROBE_SETTING = "last_write_seconds"
 
 
-class _WriterState(Protocol):
-    has_failed: bool
-
-    def release_latest(self) -> None:
-        """Put the rows of `submit_latest` into the queue."""
-
-
 class Upkeep:
     """The writer's chores.
 
     Threads: `run` and `make_room` are called by the writer's thread only.
     """
-
-    writer: _WriterState
 
     def __init__(
         self,
@@ -54,27 +43,24 @@ class Upkeep:
     ) -> None:
         self._wal = path.with_name(path.name + "-wal")
         self._clock = clock
-        self._quota_pages = quota_bytes // PAGE_BYTES
-        self._disk = disk
+        self.quota_bytes = quota_bytes
+        self.disk = disk
         self.wall_clock = WallClock(clock, last_seen_seconds=last_seen_seconds)
         self._next_note = clock.monotonic()
-        self._next_latest = clock.monotonic()
 
-    def run(self, connection: Connection | None) -> None:
+    def run(self, connection: Connection | None, *, has_failed: bool) -> None:
         """Given the writer's connection, or None on a damaged database, do what is due.
 
+        After a fault (`has_failed`) that includes a real write, to find out whether it is over.
         Raise the apsw error of the first chore that fails.
         """
-        if self._disk is not None:
-            self._disk.check()
+        if self.disk is not None:
+            self.disk.check()
         seen = self.wall_clock.observe()
         if connection is None:
             return
         now = self._clock.monotonic()
-        if now >= self._next_latest:
-            self._next_latest = now + LATEST_SECONDS
-            self.writer.release_latest()
-        if now >= self._next_note or self.writer.has_failed:
+        if now >= self._next_note or has_failed:
             self._next_note = now + NOTE_TIME_SECONDS
             self._note_time(connection, seen)
         if size_of(self._wal) > LONG_WAL_BYTES:
@@ -85,17 +71,17 @@ class Upkeep:
         has_disk_room = shutil.disk_usage(self._wal.parent).free >= NEEDED_TO_OPEN_BYTES
         if has_disk_room and connection is not None and self._is_near_quota(connection):
             return give_up_history(connection, ROWS_GIVEN_UP) > 0
-        if has_disk_room or self._disk is None:
+        if has_disk_room or self.disk is None:
             return False
-        has_freed = self._disk.release()
-        self._disk.note_full()
+        has_freed = self.disk.release()
+        self.disk.note_full()
         return has_freed
 
     def _is_near_quota(self, connection: Connection) -> bool:
         """A full disk that was freed a moment ago is no reason to delete anything."""
         pages = int(connection.value("PRAGMA page_count"))
         free = int(connection.value("PRAGMA freelist_count"))
-        return pages - free >= NEAR_QUOTA_SHARE * self._quota_pages
+        return (pages - free) * PAGE_BYTES >= NEAR_QUOTA_SHARE * self.quota_bytes
 
     def _note_time(self, connection: Connection, seen_seconds: float | None) -> None:
         settings.put(connection, PROBE_SETTING, self._clock.wall_seconds())

@@ -5,7 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import apsw
 
@@ -21,6 +21,8 @@ log = logging.getLogger("appliance.store")
 GATHER_SECONDS = 0.010
 ITEMS_PER_COMMIT = 64
 ROWS_PER_COMMIT = 1024
+#: How long rows of `submit_latest` may be replaced by newer ones before they are written.
+LATEST_SECONDS = 10.0
 #: The longest the writer sleeps: its heartbeat and upkeep run at least this often.
 TICK_SECONDS = 1.0
 WRITE_SECONDS = 5.0
@@ -29,6 +31,16 @@ ITEMS_WAITING = 1024
 PAUSE_SECONDS = 0.05
 #: The same fault is logged at most this often.
 COMPLAINT_SECONDS = 60.0
+
+
+class Chores(Protocol):
+    """What the writer does besides writing, on its own thread."""
+
+    def run(self, connection: Connection | None, *, has_failed: bool) -> None:
+        """Do what is due; None stands for a damaged database."""
+
+    def make_room(self, connection: Connection | None) -> bool:
+        """A write met a full disk or quota: return whether to try it again."""
 
 
 class Writer:
@@ -45,14 +57,12 @@ class Writer:
         *,
         clock: Clock,
         queue_rows: int,
-        make_room: Callable[[Connection | None], bool],
-        upkeep: Callable[[Connection | None], None],
+        chores: Chores,
     ) -> None:
         self._connect = connect
         self._clock = clock
         self._queue_rows = queue_rows
-        self._make_room = make_room
-        self._upkeep = upkeep
+        self._chores = chores
         self._change = threading.Condition()
         self._items: deque[Item] = deque()
         self._rows: deque[Row] = deque()
@@ -63,6 +73,7 @@ class Writer:
         self._close_by = 0.0
         self._connection: Connection | None = None
         self._next_upkeep = 0.0
+        self._next_latest = 0.0
         self._next_complaint = 0.0
         self._heartbeat = self._last_commit = clock.monotonic()
         self.is_corrupt = False
@@ -282,7 +293,7 @@ class Writer:
 
     def _room_was_made(self) -> bool:
         try:
-            return self._make_room(self._connection)
+            return self._chores.make_room(self._connection)
         except Exception as fault:
             self._note(fault)
             return False
@@ -344,9 +355,12 @@ class Writer:
         if now < self._next_upkeep:
             return
         self._next_upkeep = now + TICK_SECONDS
+        if now >= self._next_latest:
+            self._next_latest = now + LATEST_SECONDS
+            self.release_latest()
         try:
             connection = None if self.is_corrupt else self._opened()
-            self._upkeep(connection)
+            self._chores.run(connection, has_failed=self.has_failed)
         except Exception as fault:
             self._note(fault)
             kind = kind_of(fault)

@@ -58,10 +58,11 @@ def test_work_that_fails_is_undone_and_its_fault_reaches_the_caller(database: Da
 
 
 def test_work_that_fails_does_not_fail_its_neighbours(database: Database) -> None:
-    gate = threading.Event()
+    begun, gate = threading.Event(), threading.Event()
     outcomes: dict[int, object] = {}
 
     def blocked(connection: Connection) -> None:
+        begun.set()
         gate.wait(10)
 
     def work(connection: Connection, number: int) -> int:
@@ -78,9 +79,11 @@ def test_work_that_fails_does_not_fail_its_neighbours(database: Database) -> Non
 
     first = threading.Thread(target=lambda: database.write(blocked))
     callers = [threading.Thread(target=call, args=(number,)) for number in range(30)]
-    for thread in (first, *callers):
+    first.start()
+    assert begun.wait(10)
+    for thread in callers:
         thread.start()
-    wait_until(lambda: database.status().queue_rows >= 29)
+    wait_until(lambda: database.status().queue_rows >= 30)
     gate.set()
     for thread in (first, *callers):
         thread.join()
@@ -108,12 +111,19 @@ def test_work_that_does_not_fit_does_not_fail_its_neighbours(
         except errors.InsufficientStorage:
             outcomes[name] = "refused"
 
-    first = threading.Thread(target=lambda: database.write(lambda connection: gate.wait(10)))
+    begun = threading.Event()
+
+    def blocked(connection: Connection) -> None:
+        begun.set()
+        gate.wait(10)
+
+    first = threading.Thread(target=lambda: database.write(blocked))
     callers = [
         threading.Thread(target=call, args=(name, size))
         for name, size in (("a", 10), ("big", 2 * MEBIBYTE), ("b", 10))
     ]
     first.start()
+    assert begun.wait(10)
     for thread in callers:
         thread.start()
     wait_until(lambda: database.status().queue_rows >= 3)

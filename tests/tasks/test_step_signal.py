@@ -208,3 +208,10 @@ def test_a_buffer_stays_small():
     for _ in range(200):
         buffer, _, _ = cut(buffer, np.zeros((10, 3), np.float32), FRAMING, closes=False)
         assert len(buffer.samples) <= 12 * (160 + 16)
+
+
+def test_readings_that_are_mostly_gaps_are_refused():
+    times = np.cumsum(np.tile([0.02, 0.02, 1.0], 600))
+    table = np.column_stack([times, np.tile([0.0, 0.0, 9.81], (1800, 1))])
+    with pytest.raises(InvalidInput, match="600 gaps"):
+        answer(as_rows(table))

@@ -86,7 +86,7 @@ class Infer:
         require_model(caller, model)
         number = version_number(model, version)
         json_bytes = header_length(request.get_header(HEADER_LENGTH))
-        # Unpacked bytes are bounded like plain ones: both are held in memory, here and in the host.
+        # Unpacked bytes are bounded like plain ones: they are in memory, here and in the host.
         most_bytes = self._limits.input_bytes + self._limits.json_bytes
         body = read_body(request, most_bytes=most_bytes)
         header = {"method": "infer", "json_bytes": json_bytes, "request_id": context.request_id}
