@@ -110,7 +110,6 @@ def assemble(config: Config, clock: Clock, *, config_text: str = "") -> Applianc
     engine = Engine(
         config,
         models_directory=places.models,
-        socket_directory=places.runtime,
         cache_directory=places.cache,
         threads=threads,
         on_call=measured.call_finished,

@@ -32,6 +32,7 @@ _CSV_COLUMNS = (
     "result",
 )
 _ROWS_PER_CHUNK = 200
+_Moment = Annotated[str, Meta(max_length=40, extra_json_schema={"format": "date-time"})]
 
 
 class Search(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
@@ -51,11 +52,11 @@ class Search(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}
         Meta(description="Only predictions asked with this key id."),
     ] = None
     from_: Annotated[
-        Annotated[str, Meta(max_length=40)] | None,
+        _Moment | None,
         Meta(description="Received at or after this RFC 3339 time."),
     ] = None
     to: Annotated[
-        Annotated[str, Meta(max_length=40)] | None,
+        _Moment | None,
         Meta(description="Received before this RFC 3339 time."),
     ] = None
     min_confidence: Annotated[

@@ -11,6 +11,7 @@ from appliance import __version__
 from appliance.clock import Clock, utc_text
 from appliance.config import Config
 from appliance.engine.engine import Engine
+from appliance.engine.served import READY, STOPPED
 from appliance.engine.status import ModelStatus
 from appliance.store.database import Database, DatabaseStatus
 from appliance.store.disk import DiskStatus, DiskWatch, Level
@@ -157,7 +158,7 @@ class HealthCheck:
             models=tuple(
                 _model_health(status)
                 for status in statuses
-                if status.is_active or status.state != "stopped"
+                if status.is_active or status.state != STOPPED
             ),
             backup=self._backup(),
             clock=ClockHealth(now=utc_text(self._clock.wall_seconds()), state=self._clock_state()),
@@ -171,9 +172,10 @@ class HealthCheck:
         faults = []
         for status in statuses:
             name = f"{status.name}@{status.version}"
-            if not status.is_active:
+            # What an admin took out of service on purpose is no reason to send requests elsewhere.
+            if not status.is_active or status.state == STOPPED:
                 continue
-            if status.state != "ready":
+            if status.state != READY:
                 faults.append(f"{name} is {status.state}: {status.reason or 'no reason given'}")
             elif status.canary_ok is False:
                 faults.append(f"{name} failed its canary")

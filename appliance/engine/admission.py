@@ -11,7 +11,8 @@ from appliance.errors import Overloaded
 class Admission:
     """A counted door.
 
-    Threads: any. Bounds: `most` callers inside, `most_waiting` at the door, each for `waiting_seconds`.
+    Threads: any. Bounds: `most` callers inside, `most_waiting` at the door, each for
+    `waiting_seconds`.
     """
 
     def __init__(self, *, most: int, most_waiting: int, waiting_seconds: float) -> None:
@@ -53,6 +54,7 @@ class Admission:
         if not entered:
             waited = time.monotonic() - started
             raise Overloaded(
-                f"This model stayed busy for {waited:.1f} s (limits.waiting_seconds). Try again later.",
+                f"This model stayed busy for {waited:.1f} s (limits.waiting_seconds). Try again"
+                " later.",
                 retry_after_seconds=2.0,
             )

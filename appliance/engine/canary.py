@@ -2,10 +2,8 @@
 
 import logging
 import threading
-import time
 
 from appliance.engine.engine import Engine
-from appliance.engine.host import Host
 from appliance.engine.served import Served
 from appliance.errors import DeadlineExceeded, HostDied, ModelUnavailable, Problem
 
@@ -13,9 +11,10 @@ _log = logging.getLogger(__name__)
 
 
 class CanaryRounds:
-    """Runs every active model's canary at an interval, past the waiting line, so that an overload is no outage.
+    """Runs every served model's canary at an interval.
 
-    Threads: its own; `run_round` may be called from tests.
+    It goes past the waiting line, so that an overload is no outage. Threads: its own; `run_round`
+    may be called from any.
     """
 
     def __init__(self, engine: Engine, *, interval_seconds: float) -> None:
@@ -29,34 +28,33 @@ class CanaryRounds:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the round that runs."""
+        """End after the model that is being asked."""
         self._end.set()
 
     def run_round(self) -> None:
         """Ask every ready version once and note what it said."""
-        for served, host in self._engine.canary_targets():
-            self._ask(served, host)
+        for served in self._engine.ready_versions():
+            if self._end.is_set():
+                return
+            self._ask(served)
 
     def _run(self) -> None:
         while not self._end.wait(self._interval_seconds):
-            self.run_round()
+            try:
+                self.run_round()
+            except Exception:  # one odd answer must not be the last question
+                _log.exception("canary round failed")
 
-    def _ask(self, served: Served, host: Host) -> None:
+    def _ask(self, served: Served) -> None:
         try:
-            reply, _ = host.call({"method": "canary"}, b"")
+            reply, _ = self._engine.ask(served, {"method": "canary"}, b"")
+            self._note(served, seconds=float(reply["seconds"]))
         except (HostDied, ModelUnavailable):
             return  # the supervisor knows and says so
-        except DeadlineExceeded as problem:
-            self._note(served, None, problem.detail)
-            self._engine.missed(served, host)
-        except Problem as problem:
-            self._note(served, None, problem.detail)
-        else:
-            self._note(served, float(reply["seconds"]), "")
+        except (DeadlineExceeded, Problem) as problem:
+            self._note(served, reason=problem.detail)
 
-    def _note(self, served: Served, seconds: float | None, reason: str) -> None:
-        canary = served.canary
-        if reason and not canary.reason:
+    def _note(self, served: Served, *, reason: str = "", seconds: float | None = None) -> None:
+        if reason and not served.canary.reason:
             _log.error("canary failed", extra={"model": served.name, "reason": reason})
-        canary.ok, canary.seconds, canary.reason = not reason, seconds, reason
-        canary.at_monotonic = time.monotonic()
+        served.canary.note(reason=reason, seconds=seconds)

@@ -5,64 +5,105 @@ import os
 import signal
 import socket
 import threading
+import time
 from typing import Any
 
 from appliance import frames
 from appliance.errors import DeadlineExceeded, HostDied, ModelUnavailable, decoded
 
+#: How long a broken call waits for word of how the process ended, to be able to say so.
+_OBITUARY_SECONDS = 1.0
+
 
 class Host:
     """A host process that is ready to answer.
 
-    Threads: `call` from any; each borrows one connection, so a call never shares a socket.
+    A connection is one end of a socket pair whose other end goes to the host over its control
+    socket, so there is no path that others could connect to or that could be left behind.
+    Threads: any; a call borrows one connection for itself, so calls never share one. Bound:
+    as many connections as there were calls at once.
     """
 
-    def __init__(self, socket_path: str, process_id: int, *, deadline_seconds: float) -> None:
+    def __init__(
+        self, control: socket.socket, process_id: int, *, deadline_seconds: float
+    ) -> None:
         self.process_id = process_id
-        self.missed_deadlines = 0  # guarded by _lock
-        self.ended_because: str | None = None
-        self._socket_path = socket_path
+        self._control = control.dup()
+        self._control.setblocking(False)
         self._deadline_seconds = deadline_seconds
-        self._idle: list[socket.socket] = []  # guarded by _lock
-        self._in_flight = 0  # guarded by _lock
         self._lock = threading.Lock()
         self._quiet = threading.Condition(self._lock)
+        self._idle: list[socket.socket] = []  # guarded by _lock
+        self._in_flight = 0  # guarded by _lock
+        self._missed_deadlines = 0  # guarded by _lock
+        self._is_closed = False  # guarded by _lock
+        self._ended = threading.Event()
+        self._ended_because = ""  # written before _ended is set
 
     @property
     def in_flight(self) -> int:
         """How many calls are inside the host now."""
         return self._in_flight
 
-    def call(self, header: dict[str, Any], body: bytes | memoryview) -> tuple[dict[str, Any], bytearray]:
+    @property
+    def missed_deadlines(self) -> int:
+        """How many calls were not answered in time since the host started.
+
+        A later answer does not take one back: the thread that missed it hangs or works in vain.
+        """
+        return self._missed_deadlines
+
+    def enter(self) -> None:
+        """Count a call before it is made, so that a drain started in between waits for it."""
+        with self._lock:
+            self._in_flight += 1
+
+    def leave(self) -> None:
+        """Count the end of a call that `enter` counted."""
+        with self._quiet:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._quiet.notify_all()
+
+    def call(
+        self, header: dict[str, Any], body: bytes | memoryview
+    ) -> tuple[dict[str, Any], bytearray]:
         """Given a call, return the host's reply.
 
-        Raise DeadlineExceeded past the deadline, HostDied when the process ended, or the problem the host answered.
+        Raise DeadlineExceeded past the deadline, HostDied when the process ended, ModelUnavailable
+        when it had ended before, or the problem the host answered.
         """
         connection = self._borrow()
         try:
             frames.send(connection, header, body)
-            reply, answer = frames.receive(connection)
-        except BlockingIOError:
-            self._discard(connection, missed=True)
-            raise DeadlineExceeded(
-                f"The model did not answer within {self._deadline_seconds:g} s (models.deadline_seconds)."
-            ) from None
+            give_up_at = time.monotonic() + self._deadline_seconds
+            reply, answer = frames.receive(connection, give_up_at=give_up_at)
+        except (BlockingIOError, TimeoutError):
+            connection.close()
+            raise self._missed() from None
         except (OSError, ValueError):
-            self._discard(connection)
-            raise HostDied(
-                f"The model's process ended ({self.ended_because or 'crashed'}) while it worked on this request."
-                " It is being started again; send the request again.",
-                retry_after_seconds=1.0,
-            ) from None
+            connection.close()
+            raise self._died() from None
+        except BaseException:
+            connection.close()
+            raise
         self._give_back(connection)
         if "problem" in reply:
             raise decoded(reply["problem"])
         return reply, answer
 
+    def ended(self, words: str) -> None:
+        """Given how the process ended, tell the calls that wait to know it and close."""
+        self._ended_because = words
+        self._ended.set()
+        self.close()
+
     def close(self) -> None:
-        """Drop all idle connections."""
+        """Drop all connections that no call uses; no new ones are made."""
         with self._lock:
+            self._is_closed = True
             idle, self._idle = self._idle, []
+            self._control.close()
         for connection in idle:
             connection.close()
 
@@ -73,60 +114,61 @@ class Host:
 
     def kill(self) -> None:
         """End the process at once."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.process_id, signal.SIGKILL)
+        kill_process(self.process_id)
 
     def _borrow(self) -> socket.socket:
         with self._lock:
-            self._in_flight += 1
             if self._idle:
                 return self._idle.pop()
         try:
             return self._connect()
         except OSError:
-            self._leave()
             raise ModelUnavailable(
-                "The model's process is not there right now; it is being started again. Try again in a second."
+                "The model's process is not there right now; it is being started again. Try again"
+                " in a second."
             ) from None
 
     def _connect(self) -> socket.socket:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        seconds = self._deadline_seconds
-        timeval = frames.timeval(seconds)
+        connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        timeval = frames.timeval(self._deadline_seconds)
         # The kernel's own timeouts keep the socket blocking: one system call per read, not two.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
-        try:
-            connection.connect(self._socket_path)
-        except OSError:
-            connection.close()
-            raise
+        with theirs, self._lock:
+            try:
+                socket.send_fds(self._control, [b"c"], [theirs.fileno()])
+            except OSError:
+                connection.close()
+                raise
         return connection
 
     def _give_back(self, connection: socket.socket) -> None:
-        with self._quiet:
-            self._idle.append(connection)
-            self._in_flight -= 1
-            if not self._in_flight:
-                self._quiet.notify_all()
-
-    def _discard(self, connection: socket.socket, *, missed: bool = False) -> None:
-        connection.close()
         with self._lock:
-            self.missed_deadlines += missed
-        self._leave()
+            if not self._is_closed:
+                self._idle.append(connection)
+                return
+        connection.close()
 
-    def _leave(self) -> None:
-        with self._quiet:
-            self._in_flight -= 1
-            if not self._in_flight:
-                self._quiet.notify_all()
+    def _missed(self) -> DeadlineExceeded:
+        with self._lock:
+            self._missed_deadlines += 1
+        return DeadlineExceeded(
+            f"The model did not answer within {self._deadline_seconds:g} s"
+            " (models.deadline_seconds)."
+        )
+
+    def _died(self) -> HostDied:
+        self._ended.wait(_OBITUARY_SECONDS)
+        because = self._ended_because or "it closed the connection"
+        return HostDied(
+            f"The model's process ended while it worked on this request ({because}). It is being"
+            " started again; send the request again.",
+            retry_after_seconds=1.0,
+        )
 
 
-def wait_status_words(status: int) -> str:
-    """Given a wait status, return how the process ended in words, such as `signal 9 (SIGKILL)`."""
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        hint = "; perhaps the kernel was out of memory" if number == signal.SIGKILL else ""
-        return f"signal {number} ({signal.Signals(number).name}){hint}"
-    return f"exit status {os.waitstatus_to_exitcode(status)}"
+def kill_process(process_id: int) -> None:
+    """Given a process id, end that process at once; 0 and below would mean whole groups."""
+    if process_id > 0:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process_id, signal.SIGKILL)

@@ -13,6 +13,11 @@ from appliance.library.manifest import Manifest
 from appliance.library.versions import VersionDirectory
 
 STARTING, READY, FAILED, STOPPED = "starting", "ready", "failed", "stopped"
+_WORDS = {
+    STARTING: ("is being started", "Try again in a second."),
+    FAILED: ("could not be started", "An administrator has to load it again."),
+    STOPPED: ("is not loaded", "An administrator has to load it."),
+}
 
 
 @dataclass(slots=True)
@@ -24,21 +29,30 @@ class Canary:
     at_monotonic: float | None = None
     reason: str = ""
 
+    def note(self, *, reason: str = "", seconds: float | None = None) -> None:
+        """Note that it answered, or with a reason that it did not."""
+        self.ok, self.seconds, self.reason = not reason, seconds, reason
+        self.at_monotonic = time.monotonic()
+
 
 @dataclass(slots=True)
 class Served:
-    """A version that is served, being started, backing off or failed.
+    """A version that is served, being started, backing off, failed or retired.
 
-    Threads: `state`, `host` and the restart fields are written by the supervisor only and read by any;
-    `changed` wakes whoever waits for a state.
+    Threads: `state`, `reason`, `host` and `is_retired` change under `changed`, which wakes whoever
+    waits for a state; the restart fields are the supervisor's; any thread may read. Retired is for
+    good: loading the version again makes another one of these.
     """
 
     place: VersionDirectory
     manifest: Manifest
     admission: Admission
+    #: Nobody relies on it before it was ready once, so its first failure is final.
+    is_trial: bool = False
     host: Host | None = None
     state: str = STOPPED
     reason: str = ""
+    is_retired: bool = False
     description: HostEvent = field(default_factory=lambda: HostEvent(kind="none"))
     counters: Counters = field(default_factory=Counters)
     canary: Canary = field(default_factory=Canary)
@@ -51,41 +65,55 @@ class Served:
         """`model@version`, for logs and sentences."""
         return f"{self.place.model}@{self.place.version}"
 
-    def become(self, state: str, reason: str = "", *, host: Host | None = None) -> None:
-        """Enter a state and wake those who wait for it."""
+    def become(self, state: str, reason: str = "", *, host: Host | None = None) -> bool:
+        """Enter a state and wake those who wait for one; return False when it was retired."""
         with self.changed:
+            if self.is_retired:
+                return False
             self.state, self.reason, self.host = state, reason, host
             self.changed.notify_all()
+            return True
+
+    def retire(self) -> Host | None:
+        """Take no more calls, for good; return the host that still works on some, if there is."""
+        with self.changed:
+            host, self.host = self.host, None
+            self.state, self.reason, self.is_retired = STOPPED, "", True
+            self.changed.notify_all()
+            return host
 
     def wait_until_settled(self, timeout_seconds: float) -> bool:
-        """Wait until the version is ready, failed or stopped; return whether it is ready."""
+        """Wait until it is no longer starting; return whether it is ready."""
         with self.changed:
             self.changed.wait_for(lambda: self.state != STARTING, timeout_seconds)
             return self.state == READY
 
-    def ready_host(self) -> Host:
-        """Return the host that answers now; raise ModelUnavailable with the reason when there is none."""
-        host = self.host
-        if host is not None:
-            return host
-        words = {
-            STARTING: "is being started",
-            FAILED: "could not be started",
-            STOPPED: "is not loaded",
-        }[self.state if self.state != READY else STARTING]
-        because = f": {self.reason}" if self.reason else ""
-        raise ModelUnavailable(f"{self.name} {words}{because.rstrip('.')}. Try again in a second.")
+    def enter(self) -> Host:
+        """Return the host that answers now, with this call counted in; the caller must `leave`.
+
+        Raise ModelUnavailable with the reason when there is none.
+        """
+        with self.changed:
+            host = self.host
+            if host is not None:
+                host.enter()  # under `changed`, so that `retire` sees every call that got in
+                return host
+            words, advice = _WORDS[self.state]
+            because = f": {self.reason.rstrip('.')}" if self.reason else ""
+        raise ModelUnavailable(f"{self.name} {words}{because}. {advice}")
 
     def status(self, *, is_active: bool) -> ModelStatus:
         """Return what there is to know about this version now."""
-        host, canary = self.host, self.canary
+        with self.changed:
+            host, state, reason = self.host, self.state, self.reason
+        canary = self.canary
         age = None if canary.at_monotonic is None else time.monotonic() - canary.at_monotonic
         return ModelStatus(
             name=self.place.model,
             version=self.place.version,
             task=self.manifest.task,
-            state=self.state,
-            reason=self.reason,
+            state=state,
+            reason=reason,
             is_active=is_active,
             inputs=self.description.inputs,
             outputs=self.description.outputs,

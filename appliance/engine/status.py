@@ -8,8 +8,10 @@ import msgspec
 
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts and summed nanoseconds since the version was first served, in the terms of the Open Inference
-    Protocol's statistics extension."""
+    """Counts and summed nanoseconds since the version was first served.
+
+    The terms are those of the Open Inference Protocol's statistics extension.
+    """
 
     inference_count: int = 0
     execution_count: int = 0
@@ -56,7 +58,9 @@ class Counters:
         self._lock = threading.Lock()
         self._values = dict.fromkeys(Statistics.__struct_fields__, 0)
 
-    def succeeded(self, queue: float, decode: float, infer: float, encode: float, *, batch: int) -> None:
+    def succeeded(
+        self, queue: float, decode: float, infer: float, encode: float, *, batch: int
+    ) -> None:
         """Given the seconds of each step of one answered call and its batch size, count it."""
         with self._lock:
             values = self._values

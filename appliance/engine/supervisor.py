@@ -2,72 +2,77 @@
 
 import contextlib
 import logging
+import os
 import queue
 import selectors
 import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from appliance import frames
 from appliance.config import Config
-from appliance.engine.host import Host, wait_status_words
-from appliance.engine.nursery import Nursery
-from appliance.engine.served import FAILED, READY, STARTING, STOPPED, Served
+from appliance.engine.child import Child
+from appliance.engine.host import Host
+from appliance.engine.nursery import Nursery, return_code_words
+from appliance.engine.served import FAILED, READY, STARTING, Served
 from appliance.errors import decoded
 from appliance.host.specification import HostEvent, HostSpecification, NurseryEvent
 
 _log = logging.getLogger(__name__)
+#: A process that was ready for so long begins anew with its back-off.
 _HEALTHY_SECONDS = 10.0
 _FIRST_PAUSE_SECONDS = 0.25
+#: How long a host that was told to end may take before it is killed.
+_FAREWELL_SECONDS = 2.0
+#: How long the nursery may take to report an end that was seen otherwise, before it counts as hung.
+_REPORT_SECONDS = 10.0
+_WORD_SECONDS = 1.0
 
 
-@dataclass(slots=True)
-class _Child:
-    """A host process from the moment it was asked for until it is reaped."""
+def backoff_seconds(deaths: int, *, longest_seconds: float) -> float:
+    """Given how often in a row something died, return the pause before it is started again.
 
-    served: Served
-    control: socket.socket
-    socket_path: str
-    started: float
-    process_id: int | None = None
-    is_wanted: bool = True
-    control_closed: bool = False
+    There is none at first; then it doubles up to the longest.
+    """
+    if deaths <= 1:
+        return 0.0
+    return float(min(longest_seconds, _FIRST_PAUSE_SECONDS * 2 ** min(deaths - 2, 20)))
 
 
 class Supervisor:
     """Owns the nursery and every host process.
 
-    Threads: everything but `start`, `serve`, `retire`, `replace`, `stop` and `heartbeat_age_seconds` runs in its own thread.
+    Threads: `start`, `serve`, `retire`, `replace`, `stop` and `heartbeat_age_seconds` are for any;
+    all else runs in its own thread.
     """
 
     def __init__(
         self,
         config: Config,
         *,
-        socket_directory: Path,
         cache_directory: Path,
         threads: int,
         on_restart: Callable[[Served, str], None],
         on_load_failed: Callable[[Served], None],
     ) -> None:
-        self._on_load_failed = on_load_failed
         self._config = config
-        self._socket_directory = socket_directory
         self._cache_directory = cache_directory
         self._threads = threads
         self._on_restart = on_restart
+        self._on_load_failed = on_load_failed
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._selector = selectors.DefaultSelector()
         self._wakeup, self._waker = socket.socketpair()
-        self._children: dict[int, _Child] = {}
+        self._waker.setblocking(False)
+        self._children: dict[int, Child] = {}
         self._timers: list[tuple[float, Callable[[], None]]] = []
-        self._next_token = 0
+        self._last_token = 0
         self._nursery: Nursery | None = None
+        self._nursery_deaths = 0
         self._is_stopping = False
         self._beat = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
@@ -77,193 +82,228 @@ class Supervisor:
         self._thread.start()
 
     def serve(self, served: Served) -> None:
-        """Start a host for a version; its state says how that went."""
+        """Given a version, start a host for it; its state says how that went."""
         served.become(STARTING)
         self._post(lambda: self._spawn(served))
 
     def retire(self, served: Served, *, drain_seconds: float) -> None:
-        """Take a version out of service: let its calls finish, then end its host."""
-        host = served.host
-        served.become(STOPPED)
+        """Given a version, take it out of service: let its calls finish, then end its host."""
+        host = served.retire()
         if host is not None:
             host.wait_until_quiet(drain_seconds)
         self._post(lambda: self._dismiss(served))
 
-    def replace(self, served: Served, reason: str) -> None:
-        """Kill a host that hangs; its death brings the next one."""
-        self._on_restart(served, reason)
-        host = served.host
-        if host is not None:
-            host.ended_because = reason
-            host.kill()
+    def replace(self, host: Host, reason: str) -> None:
+        """Given a host that hangs, kill it; its death brings the next one."""
+        self._post(lambda: self._replace(host, reason))
 
     def stop(self) -> None:
         """End every host and the nursery, and wait for it."""
         self._is_stopping = True
+        if self._thread.ident is None:
+            self._close()
+            return
         self._post(lambda: None)
-        self._thread.join(10.0)
+        self._thread.join(_FAREWELL_SECONDS + 10.0)
 
     def heartbeat_age_seconds(self) -> float:
-        """Return the seconds since the thread last went round its loop, which it does each second."""
+        """Return the seconds since the thread last went round its loop: about one, at most."""
         return time.monotonic() - self._beat
 
     def _post(self, command: Callable[[], None]) -> None:
         self._commands.put(command)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # full: it will wake anyway; closed: it has ended
             self._waker.send(b"x")
 
     def _run(self) -> None:
         self._selector.register(self._wakeup, selectors.EVENT_READ, self._run_commands)
-        self._start_nursery()
+        self._guarded(self._start_nursery)
         while not self._is_stopping:
-            for key, _ in self._selector.select(self._pause()):
-                try:
-                    key.data()
-                except Exception:  # the supervisor must outlive any fault of its own
-                    _log.exception("supervisor step failed")
-            self._run_timers()
-            self._beat = time.monotonic()
-        self._end_everything()
+            self._go_round(1.0)
+        self._guarded(self._end_everything)
+        self._close()
 
-    def _pause(self) -> float:
+    def _go_round(self, longest_pause: float) -> None:
         now = time.monotonic()
-        return max(0.0, min([1.0, *(at - now for at, _ in self._timers)]))
+        pause = min([longest_pause, *(at - now for at, _ in self._timers)])
+        for key, _ in self._selector.select(max(0.0, pause)):
+            self._guarded(key.data)
+        self._run_timers()
+        self._beat = time.monotonic()
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception:  # the supervisor must outlive any fault of its own
+            _log.exception("supervisor step failed")
 
     def _run_commands(self) -> None:
         self._wakeup.recv(4096)
         while not self._commands.empty():
-            self._commands.get()()
+            self._guarded(self._commands.get())
 
     def _run_timers(self) -> None:
         now = time.monotonic()
         due = [work for at, work in self._timers if at <= now]
         self._timers = [timer for timer in self._timers if timer[0] > now]
         for work in due:
-            work()
+            self._guarded(work)
 
     def _after(self, seconds: float, work: Callable[[], None]) -> None:
         self._timers.append((time.monotonic() + seconds, work))
 
     def _start_nursery(self) -> None:
-        self._nursery = Nursery()
-        self._selector.register(self._nursery.socket, selectors.EVENT_READ, self._hear_nursery)
+        if self._is_stopping:
+            return
+        try:
+            self._nursery = Nursery()
+        except OSError as fault:
+            self._nursery_deaths += 1
+            pause = self._backoff(self._nursery_deaths)
+            _log.error("nursery not started", extra={"reason": str(fault)})
+            self._after(max(pause, _FIRST_PAUSE_SECONDS), self._start_nursery)
+        else:
+            self._selector.register(self._nursery.socket, selectors.EVENT_READ, self._hear_nursery)
+
+    def _backoff(self, deaths: int) -> float:
+        longest_seconds = self._config.models.restart_backoff_seconds
+        return backoff_seconds(deaths, longest_seconds=longest_seconds)
 
     def _spawn(self, served: Served) -> None:
-        if self._is_stopping or served.state == STOPPED or self._nursery is None:
+        if self._is_stopping or served.is_retired:
             return
-        self._next_token += 1
-        token = self._next_token
-        path = str(self._socket_directory / f"{served.place.model[:32]}-{token}.sock")
+        self._last_token += 1
+        token = self._last_token
         try:
-            control = self._nursery.spawn(token, self._specification(served, path))
+            if self._nursery is None:
+                raise ConnectionError("there is no nursery right now")
+            control = self._nursery.spawn(token, self._specification(served))
         except OSError:
             self._after(_FIRST_PAUSE_SECONDS, lambda: self._spawn(served))
             return
-        child = _Child(served=served, control=control, socket_path=path, started=time.monotonic())
-        self._children[token] = child
-        control.settimeout(5.0)
+        self._children[token] = Child(served=served, control=control)
         self._selector.register(control, selectors.EVENT_READ, lambda: self._hear_host(token))
         self._after(self._config.models.start_seconds, lambda: self._give_up_start(token))
 
-    def _specification(self, served: Served, path: str) -> HostSpecification:
+    def _specification(self, served: Served) -> HostSpecification:
         config = self._config
         return HostSpecification(
             directory=str(served.place.directory),
-            socket_path=path,
             cache_directory=str(self._cache_directory),
             threads=self._threads,
-            connections=config.http.threads + 4,
+            connections=config.http.threads + config.http.control_threads,
             memory_bytes=config.models.memory_bytes,
             image_pixels=config.limits.image_pixels,
             image_formats=config.limits.image_formats,
             tensor_batch=config.limits.tensor_batch,
+            log_level=config.log.level,
         )
 
     def _hear_nursery(self) -> None:
         event = self._nursery.event() if self._nursery else None
         if event is None:
             self._lose_nursery()
-        elif event.kind == "born":
-            child = self._children.get(event.token)
-            if child is not None:
-                child.process_id = event.process_id
-        else:
+        elif event.kind == "ended":
             self._bury(event)
+        elif event.token in self._children:
+            if event.kind == "born":
+                self._note_birth(self._children[event.token], event.process_id)
+            else:
+                self._after_death(self._forget(event.token), f"not started: {event.reason}")
+
+    def _note_birth(self, child: Child, process_id: int) -> None:
+        child.process_id = process_id
+        if child.early_word is not None:
+            self._ready(child, child.early_word)
 
     def _hear_host(self, token: int) -> None:
         child = self._children.get(token)
         if child is None:
             return
         try:
-            message, _ = frames.receive(child.control)
+            give_up_at = time.monotonic() + _WORD_SECONDS
+            message, _ = frames.receive(child.control, give_up_at=give_up_at)
             event = msgspec.convert(message, HostEvent)
         except (OSError, ValueError):
-            self._unlisten(child)  # the nursery will say how it ended
+            child.stop_hearing(self._selector)
+            self._after(_REPORT_SECONDS, lambda: self._expect_buried(token))
             return
         if event.kind == "ready":
             self._ready(child, event)
         else:
             self._load_failed(child, event)
 
-    def _ready(self, child: _Child, event: HostEvent) -> None:
-        served = child.served
-        if not child.is_wanted or served.state == STOPPED:
-            self._unlisten(child)
+    def _ready(self, child: Child, event: HostEvent) -> None:
+        if child.process_id is None:
+            child.early_word = event
             return
-        host = Host(
-            child.socket_path,
-            child.process_id or 0,
-            deadline_seconds=self._config.models.deadline_seconds,
-        )
+        served = child.served
+        deadline_seconds = self._config.models.deadline_seconds
+        child.host = Host(child.control, child.process_id, deadline_seconds=deadline_seconds)
+        child.ready_at = time.monotonic()
         served.description = event
-        served.canary.ok, served.canary.at_monotonic = True, time.monotonic()
-        served.become(READY, host=host)
+        served.canary.note(seconds=served.canary.seconds)  # loading ran the same samples
+        served.is_trial = False
+        if not served.become(READY, host=child.host):
+            self._farewell(child)
+            return
         _log.info(
             "host ready",
             extra={"model": served.name, "load_seconds": round(event.load_seconds, 3)},
         )
 
-    def _load_failed(self, child: _Child, event: HostEvent) -> None:
-        problem = decoded(event.problem)
+    def _load_failed(self, child: Child, event: HostEvent) -> None:
         child.is_wanted = False
-        child.served.become(FAILED, problem.detail)
-        self._on_load_failed(child.served)
-        _log.error("model load failed", extra={"model": child.served.name, "reason": problem.detail})
+        self._fail(child.served, decoded(event.problem).detail)
+
+    def _fail(self, served: Served, reason: str) -> None:
+        if served.become(FAILED, reason):
+            self._on_load_failed(served)
+            _log.error("model load failed", extra={"model": served.name, "reason": reason})
 
     def _give_up_start(self, token: int) -> None:
         child = self._children.get(token)
-        if child is not None and child.served.state == STARTING and child.is_wanted:
-            child.is_wanted = False
-            seconds = self._config.models.start_seconds
-            child.served.become(
-                FAILED, f"it did not load within {seconds:g} s (models.start_seconds)."
-            )
-            self._kill(child)
+        if child is None or child.ready_at is not None or not child.is_wanted:
+            return
+        seconds = self._config.models.start_seconds
+        child.kill(f"it did not load within {seconds:g} s (models.start_seconds)")
+        self._after(_REPORT_SECONDS, lambda: self._expect_buried(token))
+
+    def _replace(self, host: Host, reason: str) -> None:
+        for token, child in self._children.items():
+            if child.host is host and not child.killed_because:
+                child.kill(reason)
+                self._after(_REPORT_SECONDS, lambda token=token: self._expect_buried(token))  # type: ignore[misc]
 
     def _bury(self, event: NurseryEvent) -> None:
         for token, child in list(self._children.items()):
             if child.process_id == event.process_id:
-                del self._children[token]
-                self._unlisten(child)
-                Path(child.socket_path).unlink(missing_ok=True)
-                self._after_death(child, wait_status_words(event.wait_status))
+                words = return_code_words(os.waitstatus_to_exitcode(event.wait_status))
+                self._after_death(self._forget(token), words)
 
-    def _after_death(self, child: _Child, words: str) -> None:
+    def _forget(self, token: int) -> Child:
+        child = self._children.pop(token)
+        child.stop_hearing(self._selector)
+        return child
+
+    def _after_death(self, child: Child, words: str) -> None:
         served = child.served
-        if not child.is_wanted or served.state in (STOPPED, FAILED) or self._is_stopping:
+        words = child.killed_because or words
+        if child.host is not None:
+            child.host.ended(words)
+        if self._is_stopping or not child.is_wanted:
             return
-        host = served.host
-        if host is not None:
-            words = host.ended_because or words
-            host.ended_because = words
-            host.close()
-        lived = time.monotonic() - child.started
-        served.consecutive_deaths = 1 if lived > _HEALTHY_SECONDS else served.consecutive_deaths + 1
-        pause = self._backoff_seconds(served.consecutive_deaths)
+        if served.is_trial:
+            self._fail(served, f"its process ended while loading ({words})")
+            return
+        is_healthy = child.lived_seconds > _HEALTHY_SECONDS
+        served.consecutive_deaths = 1 if is_healthy else served.consecutive_deaths + 1
+        pause = self._backoff(served.consecutive_deaths)
+        when = f" in {pause:g} s" if pause else ""
+        served.canary.note(reason=words)
+        if not served.become(STARTING, f"its process ended ({words}); it is started again{when}"):
+            return
         served.restarts += 1
-        served.canary.ok = False
-        reason = f"its process ended ({words}); it is started again"
-        served.become(STARTING, reason)
         self._on_restart(served, words)
         _log.error(
             "host died",
@@ -271,47 +311,54 @@ class Supervisor:
         )
         self._after(pause, lambda: self._spawn(served))
 
-    def _backoff_seconds(self, deaths: int) -> float:
-        """Return the pause before the next start: none at first, then doubling up to the configured bound."""
-        if deaths <= 1:
-            return 0.0
-        longest = self._config.models.restart_backoff_seconds
-        return float(min(longest, _FIRST_PAUSE_SECONDS * 2 ** min(deaths - 2, 20)))
-
     def _dismiss(self, served: Served) -> None:
-        for child in self._children.values():
-            if child.served is served and served.state == STOPPED:
-                child.is_wanted = False
-                self._unlisten(child)
-                self._after(2.0, lambda child=child: self._kill(child))  # type: ignore[misc]
+        for child in list(self._children.values()):
+            if child.served is served:
+                self._farewell(child)
 
-    def _unlisten(self, child: _Child) -> None:
-        """Stop listening to a host; closing its control socket tells it to end."""
-        if not child.control_closed:
-            child.control_closed = True
-            self._selector.unregister(child.control)
-            child.control.close()
+    def _farewell(self, child: Child) -> None:
+        """Tell a host to end, and make sure of it later."""
+        child.is_wanted = False
+        child.stop_hearing(self._selector)
+        self._after(_FAREWELL_SECONDS, lambda: self._make_sure(child))
 
-    def _kill(self, child: _Child) -> None:
-        if child in self._children.values() and child.process_id:
-            Host("", child.process_id, deadline_seconds=1.0).kill()
+    def _make_sure(self, child: Child) -> None:
+        if child in self._children.values():  # else its process id may be another's by now
+            child.kill("it was taken out of service")
+
+    def _expect_buried(self, token: int) -> None:
+        if token in self._children:
+            _log.error("nursery hangs: it has not reported the end of a host")
+            self._lose_nursery()
 
     def _lose_nursery(self) -> None:
-        """The nursery died and the kernel has ended all hosts with it: begin anew."""
-        _log.error("nursery died")
-        if self._nursery is not None:
-            self._selector.unregister(self._nursery.socket)
-            self._nursery.end()
-        children, self._children = list(self._children.values()), {}
-        self._start_nursery()
-        for child in children:
-            self._unlisten(child)
-            self._after_death(child, "the process that starts models was killed")
+        """The nursery died, or hangs, and the kernel ends all hosts with it: begin anew."""
+        nursery, self._nursery = self._nursery, None
+        if nursery is None:
+            return
+        self._selector.unregister(nursery.socket)
+        words = nursery.end()
+        _log.error("nursery died", extra={"reason": words})
+        is_healthy = time.monotonic() - nursery.started > _HEALTHY_SECONDS
+        self._nursery_deaths = 1 if is_healthy else self._nursery_deaths + 1
+        self._after(self._backoff(self._nursery_deaths), self._start_nursery)
+        for token in list(self._children):
+            child = self._forget(token)
+            self._after_death(child, f"the process that starts models ended: {words}")
 
     def _end_everything(self) -> None:
         for child in self._children.values():
-            self._unlisten(child)
-        if self._nursery is not None:
-            self._nursery.end()
+            child.stop_hearing(self._selector)
+        give_up_at = time.monotonic() + _FAREWELL_SECONDS
+        while self._children and self._nursery and time.monotonic() < give_up_at:
+            self._go_round(0.1)
         for child in self._children.values():
-            Path(child.socket_path).unlink(missing_ok=True)
+            child.kill("the appliance stopped")
+        if self._nursery is not None:
+            self._selector.unregister(self._nursery.socket)
+            self._nursery.end()
+
+    def _close(self) -> None:
+        self._selector.close()
+        self._wakeup.close()
+        self._waker.close()

@@ -50,7 +50,6 @@ def _loaded(specification: HostSpecification, control: socket.socket) -> HostedM
 def _ready(hosted: HostedModel) -> HostEvent:
     return HostEvent(
         kind="ready",
-        process_id=os.getpid(),
         inputs=hosted.network.raw_inputs,
         outputs=hosted.network.raw_outputs,
         labels={head: tuple(labels) for head, labels in hosted.model.labels.items()},

@@ -46,7 +46,6 @@ class HostEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     kind: str
-    process_id: int = 0
     inputs: tuple[dict[str, object], ...] = ()
     outputs: tuple[dict[str, object], ...] = ()
     labels: dict[str, tuple[str, ...]] = {}

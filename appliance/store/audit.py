@@ -170,7 +170,7 @@ def _last(connection: Connection) -> tuple[int, bytes]:
     """Return number and hash of the newest row."""
     query = Audit.select(Audit.sequence, Audit.hash).order_by(Audit.sequence.desc()).limit(1)
     found = connection.rows(query)
-    return found[0] if found else (0, _START)  # type: ignore[return-value]
+    return found[0] if found else (0, _START)
 
 
 def _note(connection: Connection, head: Head) -> None:

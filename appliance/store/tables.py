@@ -109,18 +109,6 @@ class Setting(_Table):
         table_name = "settings"
 
 
-#: Every table with its ever-growing number, whose largest value a backup notes; empty where rows
-#: have none (VACUUM renumbers the hidden one).
-COUNTED: tuple[tuple[str, str], ...] = (
-    ("keys", ""),
-    ("predictions", "sequence"),
-    ("audit", "sequence"),
-    ("model_versions", ""),
-    ("model_switches", "sequence"),
-    ("settings", ""),
-)
-
-
 class StreamRow(_Table):
     id = TextField(primary_key=True)
     model = TextField()
@@ -145,3 +133,16 @@ class StreamRow(_Table):
 
     class Meta:
         table_name = "streams"
+
+
+#: Every table with its ever-growing number, whose largest value a backup notes; empty where rows
+#: have none (VACUUM renumbers the hidden one).
+COUNTED: tuple[tuple[str, str], ...] = (
+    ("keys", ""),
+    ("predictions", "sequence"),
+    ("audit", "sequence"),
+    ("model_versions", ""),
+    ("model_switches", "sequence"),
+    ("settings", ""),
+    ("streams", ""),
+)

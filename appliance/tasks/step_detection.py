@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: Missing readings up to this long are bridged by a straight line; a longer gap ends the stretch.
 LONGEST_GAP_SECONDS = 0.25
 #: Readings that are resampled together.
-BLOCK = 4096
+BLOCK = 16384
 #: Windows of one inference request: enough for full speed, few enough for little memory.
 MOST_WINDOWS = 256
 #: Without a step for so long, whoever walked stands.
@@ -281,7 +281,7 @@ def _advance(
             f"{len(breaks)} gaps of more than {LONGEST_GAP_SECONDS:g} s in {len(times)} readings:"
             " this is no signal that steps could be found in."
         )
-    # Blocks that fit into the processor's cache are gone through in half the time.
+    # Blocks bound the memory that resampling takes.
     edges = sorted({0, len(times), *breaks, *range(0, len(times), BLOCK)})
     for begin, end in pairwise(edges):
         if begin in breaks and stretch is not None:

@@ -109,10 +109,9 @@ def screen(
 ) -> "tuple[Clock, Tally, Array, Array]":
     """Given the readings that follow what the clock and tally have seen, apply the rules.
 
-    A value that is absent, not finite or out of range, and a time before the last one, is a fault:
+    A value that is absent, not finite or out of range, and a time before the last, is a fault:
     raise InvalidInput naming the first, or leave the reading out when `may_skip`. Of readings at
-    one time the first is used. Return the clock and tally after them, times [n] in seconds and
-    acceleration [n, 3] within ±50 m/s².
+    one time the first is used. Return clock, tally, times [n] s and acceleration [n, 3] m/s².
     """
     import numpy as np
 
@@ -135,7 +134,6 @@ def screen(
         float(times[used[-1]]) if len(used) else clock.last_time,
         _slow_run(readings, used, times[used], clock),
     )
-    least, most = -ACCELERATION_LIMITS[0], ACCELERATION_LIMITS[0]
     sums = Tally(
         tally.received + count,
         tally.used + len(used),
@@ -144,7 +142,8 @@ def screen(
         tally.duplicates + int(is_same.sum()),
         tally.gaps,
     )
-    return after, sums, times[used], np.clip(readings.acceleration[used], least, most)
+    most = ACCELERATION_LIMITS[0]
+    return after, sums, times[used], np.clip(readings.acceleration[used], -most, most)
 
 
 def _times(readings: Readings, clock: Clock) -> "Array":

@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 document, written from the very operations that parse and answer."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,14 +14,27 @@ from appliance.web.problems import PROBLEM_TYPE
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _REFERENCE = "#/components/schemas/{name}"
 _PATH_FIELD = re.compile(r"{(\w+)(?::[^}]*)?}")
+_IDENTIFIER = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 _PATH_SCHEMAS: dict[str, dict[str, Any]] = {
     "model": {"type": "string", "pattern": r"^[a-z0-9][a-z0-9._-]{0,63}$"},
     "version": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
+    "prediction_id": {"type": "string", "pattern": _IDENTIFIER},
+    "stream_id": {"type": "string", "pattern": _IDENTIFIER},
+    "key_id": {"type": "string", "pattern": r"^[0-9A-Za-z]{6}$"},
 }
+_ANY_NAME = {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"}
 _OPENED_BY: dict[Access, list[dict[str, list[str]]]] = {
     Access.PUBLIC: [],
     Access.METRICS: [{}, {"ApiKey": []}, {"Bearer": []}],
 }
+
+
+_BEFORE_ANY_OPERATION = """\
+A request that never reaches an operation is answered in the shape of a problem too: 404 and 405 \
+for what is not listed here, 408 when it arrives too slowly, 411 without a length, 421 for a host \
+name that is not this appliance's, 431 for headers that are too large, 501 for what HTTP has and \
+the appliance has not.
+"""
 
 
 class Route(NamedTuple):
@@ -61,6 +74,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
             "title": "Inference appliance",
             "version": __version__,
             "summary": "Models answer over HTTP; every answer is recorded and measured.",
+            "description": _BEFORE_ANY_OPERATION,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": paths,
@@ -80,7 +94,8 @@ class _Schemas:
     def __init__(self, described: list[Operation]) -> None:
         types: list[Any] = [ProblemDocument, DialectError]
         for one in described:
-            types.extend(kind for kind in (one.query, one.body, one.result) if kind is not None)
+            kinds = (one.query, one.body, one.result, *one.also.values())
+            types.extend(kind for kind in kinds if kind is not None)
         unique = list(dict.fromkeys(types))
         shown, self.components = msgspec.json.schema_components(
             unique, ref_template=_REFERENCE
@@ -106,11 +121,11 @@ def _operation(path: str, method: str, described: Operation, schemas: _Schemas) 
     }
     if described.tag:
         shown["tags"] = [described.tag]
-    if described.description or described.access not in _OPENED_BY:
-        needed = "" if described.access in _OPENED_BY else f"Needs a key with role {described.access}."
+    needed = "" if described.access in _OPENED_BY else f"Needs a key with role {described.access}."
+    if described.description or needed:
         shown["description"] = f"{described.description} {needed}".strip()
     parameters = [*_path_parameters(path), *_query_parameters(described, schemas)]
-    parameters += [_header_parameter(name, text) for name, text in described.headers.items()]
+    parameters += [_header_parameter(name, schema) for name, schema in described.headers.items()]
     if parameters:
         shown["parameters"] = parameters
     content = {media: {"schema": schema} for media, schema in described.consumes.items()}
@@ -127,7 +142,7 @@ def _path_parameters(path: str) -> list[dict[str, Any]]:
             "name": name,
             "in": "path",
             "required": True,
-            "schema": _PATH_SCHEMAS.get(name, {"type": "string", "minLength": 1, "maxLength": 128}),
+            "schema": _PATH_SCHEMAS.get(name, _ANY_NAME),
         }
         for name in _PATH_FIELD.findall(path)
     ]
@@ -149,14 +164,8 @@ def _query_parameters(described: Operation, schemas: _Schemas) -> list[dict[str,
     ]
 
 
-def _header_parameter(name: str, text: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "in": "header",
-        "required": False,
-        "description": text,
-        "schema": {"type": "string"},
-    }
+def _header_parameter(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": False, "schema": dict(schema)}
 
 
 def _responses(described: Operation, schemas: _Schemas) -> dict[str, Any]:
@@ -166,17 +175,34 @@ def _responses(described: Operation, schemas: _Schemas) -> dict[str, Any]:
     success: dict[str, Any] = {"description": described.summary}
     if content:
         success["content"] = content
+    if described.answer_headers:
+        success["headers"] = {
+            name: {"description": text, "schema": {"type": "string"}}
+            for name, text in described.answer_headers.items()
+        }
     responses = {str(described.status): success}
+    for status, kind in described.also.items():
+        content = {"application/json": {"schema": schemas.of(kind)}}
+        responses[str(status)] = {"description": described.summary, "content": content}
+    responses.update(_refusals(described, schemas))
+    return responses
+
+
+def _refusals(described: Operation, schemas: _Schemas) -> dict[str, Any]:
     by_status: dict[int, list[type[Problem]]] = {}
     for problem in (*described.problems, *_implied(described)):
-        by_status.setdefault(problem.status, []).append(problem)
+        if problem.status not in described.also:
+            by_status.setdefault(problem.status, []).append(problem)
     media = "application/json" if described.dialect else PROBLEM_TYPE
     shape = schemas.of(DialectError if described.dialect else ProblemDocument)
+    refusals = {}
     for status, problems in sorted(by_status.items()):
         titles = list(dict.fromkeys(problem.title for problem in problems))
-        answer = {"description": "; ".join(titles), "content": {media: {"schema": shape}}}
-        responses.setdefault(str(status), answer)
-    return responses
+        refusals[str(status)] = {
+            "description": "; ".join(titles),
+            "content": {media: {"schema": shape}},
+        }
+    return refusals
 
 
 def _implied(described: Operation) -> tuple[type[Problem], ...]:

@@ -8,15 +8,13 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 import falcon
 import msgspec
 
 from appliance.errors import Problem
 from appliance.web import parsing
-
-R = TypeVar("R")
 
 
 class Access(StrEnum):
@@ -47,7 +45,12 @@ class Operation:
     problems: tuple[type[Problem], ...] = ()
     consumes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     produces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    #: Request headers with a meaning here, each with its JSON Schema (and a `description`).
+    headers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: Headers of the answer, each with what it tells.
+    answer_headers: Mapping[str, str] = field(default_factory=dict)
+    #: Results of another shape under another status, which the method sets itself.
+    also: Mapping[int, Any] = field(default_factory=dict)
     tag: str = ""
     dialect: str = ""
     #: Parameters are the task's own, or a dialect's clients add theirs: the method looks itself.
@@ -58,9 +61,9 @@ class Operation:
 def operation(**described: Any) -> Callable[[Callable[..., Any]], Callable[..., None]]:
     """Given the fields of an Operation, return a decorator for a responder method.
 
-    The method is called with `request, response`, the path's fields, and `query=` / `body=` when those are
-    described; a returned value other than None becomes the JSON answer. A query or body that does not fit raises
-    InvalidInput or MalformedRequest before the method runs.
+    The method is called with `request, response`, the path's fields, and `query=` / `body=` when
+    those are described; a returned value other than None becomes the JSON answer. A query or body
+    that does not fit raises InvalidInput or MalformedRequest before the method runs.
     """
     description = Operation(**described)
 

@@ -32,6 +32,22 @@ most 1.0 s after it.
 - `settings` in manifest.toml holds every constant; `threshold` of the task overrides `walking`
   and `resting`, the least probability of a step within 1.5 s of another one, and of a first one.
 
+## What becomes of readings
+
+| reading | rule |
+|---|---|
+| acceleration beyond ±50 m/s², up to ±160 | clipped to ±50, counted as `clipped` |
+| turning beyond ±10 rad/s, up to ±40 | used, counted as `clipped` |
+| a value beyond that, absent, NaN or infinite | a fault, see below |
+| a time before the last one of the stream | a fault, see below |
+| a fault | the payload is refused, naming the reading; `faults=skip` leaves it out and counts it |
+| a time equal to the last one | the first reading is used, others are counted as `duplicates` |
+| a gap of up to 0.25 s | bridged by a straight line |
+| a longer gap | counted in `gaps`; the signal begins anew after it, no step spans it |
+| 20 intervals in a row of more than 1/16 s | refused: below 20 Hz, or times not in seconds |
+| more than 200 Hz with times | averaged over cells of 0.02 s |
+| times with `rate_hz` given | not looked at; a reading that is left out keeps its place |
+
 ## Training
 
 `scripts/train/steps.py`, seed 1. Trained on the Oxford step counter data set, folder

@@ -28,6 +28,21 @@ class AugmentStrength:
     mix_probability: float = 0.3
 
 
+LIGHT = AugmentStrength(
+    rotation_degrees=5.0,
+    log_zoom=0.08,
+    log_stretch=0.06,
+    shear=0.05,
+    shift_share=0.05,
+    log_gain=0.2,
+    offset=0.2,
+    log_saturation=0.4,
+    soften_probability=0.1,
+    erase_probability=0.0,
+    mix_probability=0.0,
+)
+
+
 def _uniform(count: int, limit: float, generator: torch.Generator) -> torch.Tensor:
     """Given a count and a limit, do draw from [-limit, limit] and return f32[count]."""
     return (torch.rand(count, generator=generator) * 2 - 1) * limit

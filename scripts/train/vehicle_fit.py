@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 from vehicle_augment import AugmentStrength, augment
-from vehicle_data import CLASS_NAMES, PictureSet, normalise
+from vehicle_data import CLASS_NAMES, PICTURE_SIZE_PX, PictureSet, normalise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,9 +24,6 @@ class FitPlan:
     weight_decay: float = 0.05
     label_smoothing: float = 0.05
     average_decay: float = 0.998
-    teacher_share: float = 0.0
-    teacher_temperature: float = 2.0
-    sizes_px: tuple[int, ...] = (100,)
     strength: AugmentStrength = dataclasses.field(default_factory=AugmentStrength)
 
 
@@ -53,24 +50,10 @@ class WeightAverage:
                 mean.copy_(now)
 
 
-def soft_loss(
-    logits: torch.Tensor,
-    targets: torch.Tensor,
-    teacher_logits: torch.Tensor | None,
-    plan: FitPlan,
-) -> torch.Tensor:
-    """Given logits, soft targets and a teacher's logits, do weigh both losses; return the sum."""
-    smoothed = targets * (1 - plan.label_smoothing) + plan.label_smoothing / targets.shape[1]
-    loss = -(smoothed * functional.log_softmax(logits, 1)).sum(1).mean()
-    if teacher_logits is None:
-        return loss
-    heat = plan.teacher_temperature
-    gap = functional.kl_div(
-        functional.log_softmax(logits / heat, 1),
-        functional.softmax(teacher_logits / heat, 1),
-        reduction="batchmean",
-    )
-    return (1 - plan.teacher_share) * loss + plan.teacher_share * heat * heat * gap
+def soft_loss(logits: torch.Tensor, targets: torch.Tensor, smoothing: float) -> torch.Tensor:
+    """Given logits and soft targets, do smooth the targets and return the mean cross entropy."""
+    smoothed = targets * (1 - smoothing) + smoothing / targets.shape[1]
+    return -(smoothed * functional.log_softmax(logits, 1)).sum(1).mean()
 
 
 def split_parameters(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
@@ -89,7 +72,6 @@ def fit(
     plan: FitPlan,
     seed: int,
     *,
-    teachers: list[nn.Module] | None = None,
     watched: PictureSet | None = None,
     name: str = "model",
 ) -> nn.Module:
@@ -102,13 +84,12 @@ def fit(
     average = WeightAverage(model, plan.average_decay)
     started = time.monotonic()
     for epoch in range(plan.epochs):
-        size_px = plan.sizes_px[epoch * len(plan.sizes_px) // plan.epochs]
         order = torch.randperm(len(train.labels), generator=generator)
         loss_sum = 0.0
         for step in range(steps_per_epoch):
             chosen = order[step * plan.batch_size : (step + 1) * plan.batch_size]
             batch = (normalise(train.pictures[chosen]), train.labels[chosen])
-            loss_sum += _step(model, batch, plan, size_px, generator, teachers, optimiser)
+            loss_sum += _step(model, batch, plan, generator, optimiser)
             schedule.step()
             average.update(model)
         if epoch % 5 == 4 or epoch + 1 == plan.epochs:
@@ -142,20 +123,14 @@ def _step(
     model: nn.Module,
     batch: tuple[torch.Tensor, torch.Tensor],
     plan: FitPlan,
-    size_px: int,
     generator: torch.Generator,
-    teachers: list[nn.Module] | None,
     optimiser: torch.optim.Optimizer,
 ) -> float:
     """Given one batch, do change it at random and take one optimiser step; return the loss."""
     targets = functional.one_hot(batch[1], len(CLASS_NAMES)).float()
-    pictures, targets = augment(batch[0], targets, size_px, plan.strength, generator)
+    pictures, targets = augment(batch[0], targets, PICTURE_SIZE_PX, plan.strength, generator)
     pictures = pictures.contiguous(memory_format=torch.channels_last)
-    teacher_logits = None
-    if teachers:
-        with torch.no_grad():
-            teacher_logits = torch.stack([teacher(pictures) for teacher in teachers]).mean(0)
-    loss = soft_loss(model(pictures), targets, teacher_logits, plan)
+    loss = soft_loss(model(pictures), targets, plan.label_smoothing)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -164,12 +139,11 @@ def _step(
 
 
 @torch.no_grad()
-def predict(model: nn.Module, pictures: PictureSet, *, flip: bool = False) -> torch.Tensor:
+def predict(model: nn.Module, pictures: PictureSet) -> torch.Tensor:
     """Given a model and pictures, do classify them all and return logits f32[N,classes]."""
     model.eval()
     answers: list[torch.Tensor] = []
     for part in pictures.pictures.split(128):
         batch = normalise(part).contiguous(memory_format=torch.channels_last)
-        logits = model(batch)
-        answers.append((logits + model(batch.flip(3))) / 2 if flip else logits)
+        answers.append(model(batch))
     return torch.cat(answers)

@@ -25,7 +25,7 @@ import vehicle_card
 import vehicle_export
 import vehicle_report
 from PIL import Image
-from vehicle_augment import AugmentStrength, augment
+from vehicle_augment import LIGHT, AugmentStrength, augment
 from vehicle_data import (
     CLASS_NAMES,
     PICTURE_SIZE_PX,
@@ -84,7 +84,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--seeds", type=int, nargs="+", default=[0, 1, 2])
     add("--epochs", type=int, default=24)
     add("--learning-rate", type=float, default=1e-3)
-    add("--sizes-px", type=int, nargs="+", default=[PICTURE_SIZE_PX])
+    add("--finish-epochs", type=int, default=4)
+    add("--finish-rate", type=float, default=2e-4)
     add("--threads", type=int, default=1)
     add("--only", help="train just this run: 'fold' or 'seed-N'")
     return parser.parse_args(arguments)
@@ -98,14 +99,20 @@ def read_parts(folder: pathlib.Path) -> Parts:
     return Parts(train, rest, fold, val, len(everything.labels) - len(train.labels))
 
 
-def make_plan(options: argparse.Namespace) -> FitPlan:
-    """Given the options, do settle the recipe and return it."""
-    return FitPlan(
-        epochs=options.epochs,
-        learning_rate=options.learning_rate,
-        sizes_px=tuple(options.sizes_px),
-        strength=AugmentStrength(),
-    )
+def make_plans(options: argparse.Namespace) -> dict[str, FitPlan]:
+    """Given the options, do settle both stages of the recipe and return them by name.
+
+    The first stage changes pictures strongly; the short second one shows them nearly as they are.
+    """
+    return {
+        "base": FitPlan(epochs=options.epochs, learning_rate=options.learning_rate),
+        "finished": FitPlan(
+            epochs=options.finish_epochs,
+            learning_rate=options.finish_rate,
+            average_decay=0.99,
+            strength=LIGHT,
+        ),
+    }
 
 
 def first_model(train: PictureSet, options: argparse.Namespace, seed: int) -> VehicleNet:
@@ -124,22 +131,25 @@ def first_model(train: PictureSet, options: argparse.Namespace, seed: int) -> Ve
 
 def obtain_run(name: str, parts: Parts, options: argparse.Namespace) -> Run:
     """Given a run's name, do load it from the work folder or train it; return the run."""
-    path = options.work / f"{name}.pt"
-    if path.exists():
-        saved = torch.load(path, weights_only=True)
-        model = VehicleNet(len(CLASS_NAMES))
-        model.load_state_dict(saved["weights"])
-        return Run(model.eval(), saved["minutes"])
     is_fold = name == FOLD_RUN
     seed = options.seeds[0] if is_fold else int(name.removeprefix("seed-"))
     train = parts.rest if is_fold else parts.train
-    started = time.monotonic()
-    model = first_model(train, options, seed)
     watched = parts.fold if is_fold else None
-    model = fit(model, train, make_plan(options), seed, watched=watched, name=name)
-    minutes = (time.monotonic() - started) / 60
-    options.work.mkdir(parents=True, exist_ok=True)
-    torch.save({"weights": model.state_dict(), "minutes": minutes}, path)
+    model, minutes = None, 0.0
+    for stage, plan in make_plans(options).items():
+        path = options.work / f"{name}-{stage}.pt"
+        if path.exists():
+            saved = torch.load(path, weights_only=True)
+            model = VehicleNet(len(CLASS_NAMES))
+            model.load_state_dict(saved["weights"])
+            minutes = saved["minutes"]
+            continue
+        started = time.monotonic()
+        model = first_model(train, options, seed) if model is None else model
+        model = fit(model, train, plan, seed, watched=watched, name=f"{name} {stage}")
+        minutes += (time.monotonic() - started) / 60
+        options.work.mkdir(parents=True, exist_ok=True)
+        torch.save({"weights": model.state_dict(), "minutes": minutes}, path)
     return Run(model.eval(), minutes)
 
 
@@ -224,15 +234,19 @@ def describe_others(xml_path: pathlib.Path, photos: pathlib.Path) -> str:
 
 def describe_recipe(options: argparse.Namespace) -> str:
     """Given the options, do put the recipe into words and return them."""
-    plan = make_plan(options)
-    sizes = ", ".join(map(str, plan.sizes_px))
-    return (
-        f"{plan.epochs} epochs, batches of {plan.batch_size}, AdamW (weight decay "
-        f"{plan.weight_decay}) under a one-cycle rate up to {plan.learning_rate}, picture sizes "
-        f"{sizes} px in turn, label smoothing {plan.label_smoothing}, moving average of the "
-        f"weights ({plan.average_decay}). Random changes: {plan.strength}. All on "
-        f"{options.threads} thread(s) of a CPU, f32. Seeds: {options.seeds}."
-    )
+    lines = [
+        f"AdamW under a one-cycle rate, on {options.threads} CPU thread(s), f32, seeds "
+        f"{options.seeds}, in two stages:",
+        "",
+    ]
+    for stage, plan in make_plans(options).items():
+        lines.append(
+            f"- {stage}: {plan.epochs} epochs, batches of {plan.batch_size}, rate up to "
+            f"{plan.learning_rate}, weight decay {plan.weight_decay}, label smoothing "
+            f"{plan.label_smoothing}, moving average of the weights {plan.average_decay}; "
+            f"{plan.strength}"
+        )
+    return "\n".join(lines)
 
 
 def judge_runs(

@@ -13,11 +13,13 @@ import pytest
 from appliance import errors
 from appliance.clock import ManualClock
 from appliance.store import audit, backup, predictions, restore, settings
-from appliance.store.archive import MANIFEST_MEMBER, BackupManifest, Member
+from appliance.store.archive import MANIFEST_MEMBER, ArchiveWriter, BackupManifest, Member
 from appliance.store.backup import Content
+from appliance.store.connection import open_writer
 from appliance.store.copies import check_copy
 from appliance.store.database import FILE_NAME
-from appliance.store.migrations import LATEST
+from appliance.store.migrate import migrate
+from appliance.store.migrations import LATEST, MIGRATIONS
 from tests.store.conftest import OpenDatabase
 from tests.store.examples import NOON, a_prediction
 from tests.store.test_backup import _rewrite
@@ -253,3 +255,34 @@ def test_a_restore_on_a_file_that_lies_about_its_counts_is_refused(
     _rewrite(saved, {"tables": {}})
     with pytest.raises(errors.BackupInvalid, match="other rows"):
         _restore(saved, state_dir)
+
+
+def test_a_backup_of_an_older_schema_is_brought_up_to_date(
+    state_dir: Path, tmp_path: Path, open_database: OpenDatabase
+) -> None:
+    old = tmp_path / "old.db"
+    connection = open_writer(old, quota_bytes=1 << 28)
+    migrate(connection, clock=ManualClock(), migrations=MIGRATIONS[:1])
+    settings.put(connection, "state", "old")
+    connection.close()
+    schema, counts = check_copy(old)
+    with open(tmp_path / "old.backup", "wb") as file:
+        writer = ArchiveWriter(file)
+        writer.add_file("appliance.db", old)
+        writer.add_text("config.toml", "")
+        manifest = BackupManifest(
+            format=1,
+            product="inference-appliance",
+            version="0.0.1",
+            schema=schema,
+            created="2026-01-01T00:00:00.000Z",
+            host="old",
+            has_model_files=False,
+            tables=counts,
+            members=writer.members,
+        )
+        writer.finish(manifest)
+    _restore(tmp_path / "old.backup", state_dir)
+    database = open_database()
+    assert (schema, database.status().schema) == (1, LATEST)
+    assert settings.get(database, "state") == "old"

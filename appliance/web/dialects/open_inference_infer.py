@@ -22,6 +22,12 @@ from appliance.web.resources.predict import server_timing
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 _BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
+_HEADER_LENGTH_SCHEMA = {
+    "type": "integer",
+    "minimum": 0,
+    "maximum": 999_999_999_999_999,
+    "description": "Bytes of the JSON part; binary tensors follow it. 0: no JSON.",
+}
 
 
 class Inferred(NamedTuple):
@@ -63,7 +69,7 @@ class Infer:
         },
         produces={"application/octet-stream": _BINARY},
         result=InferenceResponse,
-        headers={HEADER_LENGTH: "Bytes of the JSON part; binary tensors follow it. 0: no JSON."},
+        headers={HEADER_LENGTH: _HEADER_LENGTH_SCHEMA},
         problems=(
             errors.NotFound,
             errors.PayloadTooLarge,

@@ -39,6 +39,7 @@ class Operations:
         description="503 with the reasons when not.",
         access=Access.PUBLIC,
         result=Readiness,
+        also={503: Readiness},
         tag="Operations",
     )
     def on_get_ready(self, request: falcon.Request, response: falcon.Response) -> Readiness:

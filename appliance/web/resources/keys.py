@@ -93,7 +93,7 @@ class KeysResource:
         result=IssuedKey,
         status=201,
         problems=(InvalidInput, Conflict),
-        headers={"Location": "Where the new key is described."},
+        answer_headers={"Location": "Where the new key is described."},
         tag="keys",
     )
     def on_post(
