@@ -218,6 +218,16 @@ class Streams(_Section, frozen=True):
     gateway_connections_per_key: Annotated[
         Count, Meta(description="WebSockets open at once with one key.")
     ] = 256
+    gateway_calls: Annotated[
+        Count, Meta(description="Chunks the gateway has in the appliance at once.")
+    ] = 16
+    gateway_key_seconds: Annotated[
+        Seconds, Meta(description="Time a WebSocket client has to show its key.")
+    ] = 10.0
+    gateway_patience_seconds: Annotated[
+        Seconds,
+        Meta(description="Longest the gateway tries again while the appliance cannot answer."),
+    ] = 30.0
 
 
 class Metrics(_Section, frozen=True):

@@ -48,6 +48,11 @@ class Places:
         """Where the command line finds the running appliance."""
         return self.runtime / "admin.sock"
 
+    @property
+    def gateway_socket(self) -> Path:
+        """Where the WebSocket gateway finds the running appliance."""
+        return self.runtime / "front.sock"
+
 
 @dataclass(frozen=True, slots=True)
 class Appliance:
@@ -161,7 +166,7 @@ def assemble(config: Config, clock: Clock, *, config_text: str = "") -> Applianc
     engine.start(register_models(database, places.models, clock))
     canary = CanaryRounds(engine, interval_seconds=config.models.canary_seconds)
     canary.start()
-    streams = StreamSessions(engine, database, clock, config.streams)
+    streams = StreamSessions(engine, database, clock, config)
     maintenance = Maintenance(
         config.history, clock, database=database, disk=disk, expire_streams=streams.expire
     )

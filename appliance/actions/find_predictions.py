@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -121,9 +122,14 @@ def one(database: Database, prediction_id: str, caller: Caller) -> Row:
 
 
 def exported(database: Database, search: Search, caller: Caller) -> Iterator[bytes]:
-    """Given a search with format csv or jsonl, yield the whole result in pieces, newest first."""
+    """Given a search with format csv or jsonl, yield the whole result in pieces, newest first.
+
+    Raise at once, not in the midst of the answer, what a search with format json would raise.
+    """
     rows = predictions.stream(database, _filter(search, caller))
-    return _csv(rows) if search.format == "csv" else _json_lines(rows)
+    first = next(rows, None)
+    whole = chain(() if first is None else (first,), rows)
+    return _csv(whole) if search.format == "csv" else _json_lines(whole)
 
 
 def _filter(search: Search, caller: Caller) -> Filter:

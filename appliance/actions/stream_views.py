@@ -65,8 +65,9 @@ class StreamPage(msgspec.Struct, frozen=True, kw_only=True):
 class ChunkAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to one chunk.
 
-    `result` is the task's own, counted since the stream began or was `restarted` by a model switch, and null when
-    nothing was left at the end; `totals` cover the whole stream.
+    `result` is the task's own, counted since the stream began or was `restarted` by a model switch,
+    and null when nothing was left at the end; `flushed` is what the version before a switch held
+    back; `totals` cover the whole stream.
     """
 
     stream: str
@@ -76,6 +77,7 @@ class ChunkAnswer(msgspec.Struct, frozen=True, kw_only=True):
     restarted: bool
     ended: bool
     result: msgspec.Raw
+    flushed: msgspec.Raw
     totals: Totals
 
 
@@ -95,10 +97,15 @@ def view_of(stream: StoredStream) -> StreamView:
         ended=None if ended is None else utc_text(ended),
         end_reason=stream.end_reason,
         next_sequence=stream.sequence + 1,
-        totals=Totals(
-            chunks=stream.chunks,
-            input_bytes=stream.input_bytes,
-            events=stream.events,
-            restarts=stream.restarts,
-        ),
+        totals=totals_of(stream),
+    )
+
+
+def totals_of(stream: StoredStream) -> Totals:
+    """Given a stream as kept, return its sums."""
+    return Totals(
+        chunks=stream.chunks,
+        input_bytes=stream.input_bytes,
+        events=stream.events,
+        restarts=stream.restarts,
     )

@@ -11,7 +11,7 @@ from appliance.engine.served import Served
 from appliance.host.specification import HostEvent
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Child:
     """One host process. Threads: the supervisor's only."""
 

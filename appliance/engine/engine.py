@@ -1,7 +1,6 @@
 """The engine: which version of which model answers, and the one way in for every call."""
 
 import contextlib
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +23,6 @@ from appliance.errors import (
 from appliance.library.manifest import Manifest, read_manifest
 from appliance.library.versions import VersionDirectory, installed_versions, versions_of
 
-_log = logging.getLogger(__name__)
 Reply = tuple[dict[str, Any], bytearray]
 OnCall = Callable[[Served, str, tuple[float, float, float, float]], None]
 #: A change waits for the supervisor to give a start up, and so long for it to say so.
@@ -185,7 +183,7 @@ class Engine:
                     self._retire(served)
 
     def activate(self, model: str, version: int) -> int | None:
-        """Given an installed version, let it answer instead of the active one once it has proved itself.
+        """Given an installed version, let it answer once it has proved itself.
 
         Return the version that was active. Raise NotFound, Conflict when it is active already or
         another change runs, or ModelInvalid when it fails; then everything stays as it was.
@@ -231,16 +229,23 @@ class Engine:
             reason = fresh.reason or "it took too long"
             self.supervisor.retire(fresh, drain_seconds=0)
             raise ModelInvalid(f"failed to load {fresh.name!r}: {reason}")
-        model = place.model
+        for replaced in self._switch(fresh):
+            self._retire(replaced)
+
+    def _switch(self, fresh: Served) -> list[Served]:
+        """Let a version answer from now on; return what it replaces, which is still running."""
+        model, version = fresh.place.model, fresh.place.version
         with self._table:
-            replaced = {self._served.get((model, place.version))}
-            self._served[model, place.version] = fresh
             before = self._active.get(model)
-            self._active[model] = place.version
-            if before is not None and before != place.version:
-                replaced.add(self._served.pop((model, before), None))
-        for served in replaced - {None}:
-            self._retire(served)
+            replaced = [self._served.get((model, version))]
+            if before is not None and before != version:
+                replaced.append(self._served.pop((model, before), None))
+            self._served[model, version] = fresh
+            self._active[model] = version
+        return [served for served in replaced if served is not None]
+
+    def _retire(self, served: Served) -> None:
+        self.supervisor.retire(served, drain_seconds=self._config.models.deadline_seconds)
 
     def _wanted(self, model: str, version: int | None) -> Served:
         number = self._active.get(model) if version is None else version
@@ -316,16 +321,6 @@ class Engine:
         served = self._served.get((model, version))
         is_unloaded = served is not None and served.is_retired
         return self._active.get(model) == version and not is_unloaded
-
-    def _retire(self, served: Served) -> None:
-        """Drain an old host beside the new one's service, so that whoever switched need not wait."""
-        threading.Thread(
-            target=self.supervisor.retire,
-            args=(served,),
-            kwargs={"drain_seconds": self._config.models.deadline_seconds},
-            name=f"retire {served.name}",
-            daemon=True,
-        ).start()
 
     def _count_failure(
         self, served: Served, problem: Problem, arrived: float, started: float

@@ -35,7 +35,7 @@ class Canary:
         self.at_monotonic = time.monotonic()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Served:
     """A version that is served, being started, backing off, failed or retired.
 

@@ -28,8 +28,8 @@ _HEALTHY_SECONDS = 10.0
 _FIRST_PAUSE_SECONDS = 0.25
 #: How long a host that was told to end may take before it is killed.
 _FAREWELL_SECONDS = 2.0
-#: How long the nursery may take to report an end that was seen otherwise, before it counts as hung.
-_REPORT_SECONDS = 10.0
+#: How long the nursery may take to report an end that was seen before it counts as hung.
+_REPORT_SECONDS = 5.0
 _WORD_SECONDS = 1.0
 
 
@@ -87,11 +87,20 @@ class Supervisor:
         self._post(lambda: self._spawn(served))
 
     def retire(self, served: Served, *, drain_seconds: float) -> None:
-        """Given a version, take it out of service: let its calls finish, then end its host."""
+        """Given a version, take it out of service; its host ends once its calls have finished.
+
+        Return at once, so that whoever switched need not wait.
+        """
         host = served.retire()
-        if host is not None:
+        if host is None or not drain_seconds:
+            self._post(lambda: self._dismiss(served))
+            return
+
+        def drain() -> None:
             host.wait_until_quiet(drain_seconds)
-        self._post(lambda: self._dismiss(served))
+            self._post(lambda: self._dismiss(served))
+
+        threading.Thread(target=drain, name=f"retire {served.name}", daemon=True).start()
 
     def replace(self, host: Host, reason: str) -> None:
         """Given a host that hangs, kill it; its death brings the next one."""

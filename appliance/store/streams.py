@@ -13,8 +13,9 @@ from appliance.store.tables import StreamRow
 class StoredStream(msgspec.Struct, frozen=True, kw_only=True):
     """One stream after its last answered chunk.
 
-    `sequence` is that chunk's number, `chunk_digest` tells whether a repeated chunk is the same, `answer` is what was
-    answered; `state` is the task's own (None: a fresh session). Times are seconds since 1970 UTC.
+    `sequence` is that chunk's number, `chunk_digest` tells whether a repeated chunk is the same,
+    `answer` is what was answered to it and `end_answer` to the end; `state` is the task's own
+    (None: a fresh session). Times are seconds since 1970 UTC.
     """
 
     id: str
@@ -33,6 +34,7 @@ class StoredStream(msgspec.Struct, frozen=True, kw_only=True):
     chunk_digest: bytes = b""
     state: bytes | None = None
     answer: bytes = b""
+    end_answer: bytes = b""
     chunks: int = 0
     input_bytes: int = 0
     events: int = 0
@@ -41,7 +43,11 @@ class StoredStream(msgspec.Struct, frozen=True, kw_only=True):
 
 _FIELDS: tuple[str, ...] = StoredStream.__struct_fields__
 _COLUMNS = tuple(getattr(StreamRow, name) for name in _FIELDS)
-_REPLACE = f"INSERT OR REPLACE INTO streams ({', '.join(_FIELDS)}) VALUES ({', '.join('?' for _ in _FIELDS)})"
+_NAMES, _MARKS = ", ".join(_FIELDS), ", ".join("?" for _ in _FIELDS)
+# Only names of our own fields are put together here. The row of one chunk is written and read at
+# each chunk, where building a query with Peewee would take as long as the rest.
+_REPLACE = f"INSERT OR REPLACE INTO streams ({_NAMES}) VALUES ({_MARKS})"  # noqa: S608
+_GET = f"SELECT {_NAMES} FROM streams WHERE id = ?"  # noqa: S608
 
 
 def keep(database: Database, stream: StoredStream) -> None:
@@ -57,7 +63,7 @@ def keep(database: Database, stream: StoredStream) -> None:
 def get(store: Store, stream_id: str) -> StoredStream:
     """Given an id, return the stream; raise NotFound when there is none."""
     with store.read() as connection:
-        rows = connection.rows(StreamRow.select(*_COLUMNS).where(StreamRow.id == stream_id))
+        rows = connection.sql(_GET, (stream_id,))
     if not rows:
         raise errors.NotFound(f"There is no stream {stream_id[:64]!r}.")
     return _stream(rows[0])
@@ -67,9 +73,8 @@ def find(
     store: Store, *, key_id: str | None = None, before_id: str | None = None, limit: int = 100
 ) -> tuple[StoredStream, ...]:
     """Return streams, newest first, of one key or of all; ids sort by time, so `before_id` pages."""
-    query = (
-        StreamRow.select(*_COLUMNS).order_by(StreamRow.id.desc()).limit(max(1, min(limit, 1000)))
-    )
+    most = max(1, min(limit, 1000))
+    query = StreamRow.select(*_COLUMNS).order_by(StreamRow.id.desc()).limit(most)
     if key_id is not None:
         query = query.where(StreamRow.key_id == key_id)
     if before_id is not None:
@@ -78,19 +83,35 @@ def find(
         return tuple(_stream(row) for row in connection.rows(query))
 
 
+def find_open(store: Store, *, key_id: str, device: str) -> StoredStream | None:
+    """Given a key and a device's name, return its newest stream that has not ended, or None."""
+    query = (
+        StreamRow.select(*_COLUMNS)
+        .where(
+            StreamRow.ended_seconds.is_null(),
+            StreamRow.key_id == key_id,
+            StreamRow.device == device,
+        )
+        .order_by(StreamRow.id.desc())
+        .limit(1)
+    )
+    with store.read() as connection:
+        return next((_stream(row) for row in connection.rows(query)), None)
+
+
 def count_open(store: Store) -> int:
     """Return how many streams have not ended."""
     with store.read() as connection:
         return int(connection.value("SELECT count(*) FROM streams WHERE ended_seconds IS NULL"))
 
 
-def idle_since(store: Store, seconds: float) -> tuple[str, ...]:
-    """Given a wall time, return the ids of open streams that got nothing since then."""
-    query = StreamRow.select(StreamRow.id).where(
+def idle_since(store: Store, seconds: float) -> dict[str, float]:
+    """Given a wall time, return the ids of open streams that got nothing since, and their last."""
+    query = StreamRow.select(StreamRow.id, StreamRow.last_seconds).where(
         StreamRow.ended_seconds.is_null(), StreamRow.last_seconds < seconds
     )
     with store.read() as connection:
-        return tuple(row[0] for row in connection.rows(query))
+        return {row[0]: row[1] for row in connection.rows(query)}
 
 
 def remove_ended_before(database: Database, seconds: float) -> int:

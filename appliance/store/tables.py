@@ -126,6 +126,7 @@ class StreamRow(_Table):
     chunk_digest = BlobField()
     state = BlobField(null=True)  # the task's own, msgpack
     answer = BlobField()  # JSON as sent
+    end_answer = BlobField()
     chunks = IntegerField()
     input_bytes = IntegerField()
     events = IntegerField()

@@ -165,9 +165,10 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         self.command = command.decode("latin-1")
         self.version = version.decode("latin-1")
         self.request_uri = target.decode("latin-1")
-        self._check_target(target, path)
         # What is routed must be what the lane was chosen by: waitress folds leading slashes later.
+        # Known before the check, because the path chooses the shape of its refusal too.
         self.path = "/" + path.lstrip("/") if path != "*" else path
+        self._check_target(target, path)
 
     def _check_target(self, target: bytes, path: str) -> None:
         if self.command == "CONNECT":

@@ -5,20 +5,21 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from appliance import systemd
 from appliance.core import Appliance
 from appliance.log import Journal
-from appliance.web.admin_door import AdminDoor
 from appliance.web.app import SHAPES, create_app
 from appliance.web.lanes import Lane
 from appliance.web.server import Server, bind
+from appliance.web.unix_door import UnixDoor, as_admin, for_gateway
 
 _log = logging.getLogger(__name__)
-_INFERENCE_PATH = re.compile(
-    r".*/(?:predict|infer|classify|detect_step)|/api/v1/streams/[^/]+"
-)
+_INFERENCE_PATH = re.compile(r".*/(?:predict|infer|classify|detect_step)|/api/v1/streams/[^/]+")
+#: Threads of the Unix doors; the gateway has no more connections than its door has threads.
+_ADMIN_THREADS = 2
 _EXTEND_SECONDS = 30
 
 
@@ -46,7 +47,7 @@ class Service:
             keeps_listener=notifier.is_listening,
         )
         parts.metrics.watch_connections(self.server.connections)
-        self._admin_door = AdminDoor(self._application, parts.places.admin_socket)
+        self._doors = _doors(self._application, parts)
         self._watchdog = systemd.Watchdog(notifier, systemd.watchdog_interval_seconds())
         self._watchdog.add("supervisor", parts.engine.supervisor.heartbeat_age_seconds)
         self._watchdog.add(
@@ -63,12 +64,14 @@ class Service:
         """Serve until SIGTERM or SIGINT, then drain; the appliance itself is left to the caller."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
-        self._admin_door.start()
+        for door in self._doors:
+            door.start()
         _log.info("listening", extra={"host": self.address[0], "port": self.address[1]})
         try:
             self.server.run(self._tick)
         finally:
-            self._admin_door.stop()
+            for door in self._doors:
+                door.stop()
             self._notifier.stopping()
 
     def _stop(self, *_: object) -> None:
@@ -111,6 +114,25 @@ def lane_of(method: str, path: str) -> Lane:
     if method == "POST" and _INFERENCE_PATH.fullmatch(path.rstrip("/")):
         return Lane.INFERENCE
     return Lane.CONTROL
+
+
+def _doors(application: Callable[..., Any], parts: Appliance) -> tuple[UnixDoor, UnixDoor]:
+    """Return the doors for the command line and for the WebSocket gateway."""
+    admin = UnixDoor(
+        as_admin(application),
+        parts.places.admin_socket,
+        name="admin-door",
+        mode=0o600,
+        threads=_ADMIN_THREADS,
+    )
+    gateway = UnixDoor(
+        for_gateway(application),
+        parts.places.gateway_socket,
+        name="gateway-door",
+        mode=0o660,
+        threads=parts.config.streams.gateway_calls,
+    )
+    return admin, gateway
 
 
 def _listener(parts: Appliance, notifier: systemd.Notifier) -> socket.socket:

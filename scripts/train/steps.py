@@ -29,7 +29,7 @@ from steps_score import PICKING, count_errors, found, offset, simulated, speed
 HERE = pathlib.Path(__file__).resolve()
 STARTER = HERE.parents[2] / "appliance" / "starter" / "step-detector" / "1"
 FOLDS = 6
-WALKING = (0.1, 0.15, 0.2, 0.3)
+WALKING = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
 RESTING = (0.5, 0.6, 0.7)
 Samples = NDArray[np.float32]
 

@@ -26,13 +26,13 @@ MOST_SNAP_SECONDS = 0.12
 class Recipe:
     """Everything that decides how a network comes out, the seed included."""
 
-    epochs: int = 24
-    align_after: tuple[int, ...] = (6, 12)
+    epochs: int = 20
+    align_after: tuple[int, ...] = (5, 10)
     batch: int = 128
     rate: float = 4e-3
     walk_windows: int = 8000
     negative_windows: int = 5600
-    synthetic_windows: int = 800
+    synthetic_windows: int = 1500
     bell_seconds: float = 0.05
     width: int = 24
     seed: int = 1
@@ -136,7 +136,8 @@ def _vary(random: np.random.Generator, lesson: Lesson) -> tuple[Samples, Times, 
     slow = np.stack([np.convolve(column, np.ones(101) / 101, "same") for column in signal.T], 1)
     dawdles = random.uniform() < 0.25
     gain = float(np.exp(random.uniform(-0.5, 0.1) if dawdles else random.uniform(-0.4, 0.4)))
-    signal = slow + (signal - slow) * gain
+    is_walking, share = _halts(random, lesson.steps, times)
+    signal = slow + (signal - slow) * (gain * share)[:, None]
     if random.uniform() < 0.4:
         soft = np.hanning(random.integers(5, 15))
         signal = np.stack([np.convolve(c, soft / soft.sum(), "same") for c in signal.T], 1)
@@ -151,8 +152,27 @@ def _vary(random: np.random.Generator, lesson: Lesson) -> tuple[Samples, Times, 
         times = coarse
     signal = np.stack([np.interp(source, times, column) for column in signal.T], 1)
     signal += random.normal(0, random.uniform(0.0, 0.2), signal.shape)
-    steps = np.interp(lesson.steps, old, new)
+    steps = np.interp(lesson.steps[is_walking], old, new)
     return signal.astype(np.float32), steps, (weight > 0.5).astype(np.float32)
+
+
+def _halts(
+    random: np.random.Generator, steps: Times, times: Times
+) -> tuple[NDArray[np.bool_], Times]:
+    """Make a walker stand still for some steps, some times or never: return which steps are left
+    and which share of the movement is, at each time.
+    """
+    is_walking = np.ones(len(steps), np.bool_)
+    share = np.ones(len(times))
+    for _ in range(random.choice((0, random.integers(1, 10)))):
+        first = int(random.integers(1, len(steps) - 12))
+        last = first + int(random.integers(3, 10))
+        begin, end = (float(steps[at - 1] + steps[at]) / 2 for at in (first, last))
+        is_walking[first:last] = False
+        ramp = random.uniform(0.04, 0.12)
+        inside = np.minimum(times - begin, end - times) / ramp
+        share = np.minimum(share, np.clip(0.5 - inside, 0, 1))
+    return is_walking, share
 
 
 def _even(end: float, speed: float) -> tuple[Times, Times]:

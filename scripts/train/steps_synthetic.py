@@ -89,7 +89,8 @@ def walking(random: np.random.Generator, seconds: float) -> tuple[Array, Array]:
     time = np.arange(count) / RATE_HZ
     pace = float(np.exp(random.uniform(np.log(1.1), np.log(3.4))))
     intervals = np.clip(random.normal(1 / pace, 0.02 / pace, int(seconds * 3) + 4), 0.25, 1.2)
-    steps = random.uniform(0, 0.6) + np.cumsum(intervals)
+    steps = random.choice((0.0, random.uniform(0, 6))) + np.cumsum(intervals)
+    halt = random.choice((seconds, random.uniform(0.6, 1.0) * seconds))
     phase = 2 * np.pi * np.interp(time, steps, np.arange(len(steps)), left=0.0)
     slope = (time < steps[0]) * (time - steps[0]) * 2 * np.pi * pace
     phase = phase + slope
@@ -103,7 +104,11 @@ def walking(random: np.random.Generator, seconds: float) -> tuple[Array, Array]:
     signal += sway[:, None] * _across(random, down)
     stride = np.cos(phase + random.uniform(0, 7)) * random.uniform(0, 0.4) * level
     signal += stride[:, None] * _across(random, down)
-    steps = steps[steps < seconds]
+    steps = steps[steps < halt - 0.3]
+    margin = 0.45 / pace
+    moves = np.minimum(time - steps[0] + margin, steps[-1] + margin - time) / 0.1 + 0.5
+    still = _gravity_along(down, count)
+    signal = still + (signal - still) * np.clip(moves, 0, 1)[:, None]
     jolt = random.uniform(0, 1.0) * level
     for step in steps:
         near = time >= step

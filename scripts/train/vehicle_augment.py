@@ -28,15 +28,15 @@ class AugmentStrength:
     mix_probability: float = 0.3
 
 
-LIGHT = AugmentStrength(
-    rotation_degrees=5.0,
-    log_zoom=0.08,
-    log_stretch=0.06,
-    shear=0.05,
-    shift_share=0.05,
-    log_gain=0.2,
-    offset=0.2,
-    log_saturation=0.4,
+TURNED = AugmentStrength(
+    rotation_degrees=35.0,
+    log_zoom=0.12,
+    log_stretch=0.08,
+    shear=0.06,
+    shift_share=0.06,
+    log_gain=0.25,
+    offset=0.25,
+    log_saturation=0.5,
     soften_probability=0.1,
     erase_probability=0.0,
     mix_probability=0.0,

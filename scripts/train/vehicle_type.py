@@ -25,7 +25,7 @@ import vehicle_card
 import vehicle_export
 import vehicle_report
 from PIL import Image
-from vehicle_augment import LIGHT, AugmentStrength, augment
+from vehicle_augment import TURNED, AugmentStrength, augment
 from vehicle_data import (
     CLASS_NAMES,
     PICTURE_SIZE_PX,
@@ -84,8 +84,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--seeds", type=int, nargs="+", default=[0, 1, 2])
     add("--epochs", type=int, default=24)
     add("--learning-rate", type=float, default=1e-3)
-    add("--finish-epochs", type=int, default=4)
-    add("--finish-rate", type=float, default=2e-4)
+    add("--finish-epochs", type=int, default=6)
+    add("--finish-rate", type=float, default=4e-4)
     add("--threads", type=int, default=1)
     add("--only", help="train just this run: 'fold' or 'seed-N'")
     return parser.parse_args(arguments)
@@ -102,7 +102,8 @@ def read_parts(folder: pathlib.Path) -> Parts:
 def make_plans(options: argparse.Namespace) -> dict[str, FitPlan]:
     """Given the options, do settle both stages of the recipe and return them by name.
 
-    The first stage changes pictures strongly; the short second one shows them nearly as they are.
+    The first stage mixes and covers pictures; the short second one shows whole vehicles, some
+    turned as in a bend.
     """
     return {
         "base": FitPlan(epochs=options.epochs, learning_rate=options.learning_rate),
@@ -110,7 +111,7 @@ def make_plans(options: argparse.Namespace) -> dict[str, FitPlan]:
             epochs=options.finish_epochs,
             learning_rate=options.finish_rate,
             average_decay=0.99,
-            strength=LIGHT,
+            strength=TURNED,
         ),
     }
 

@@ -7,7 +7,7 @@ from appliance import config
 from appliance.cli.audit import audit
 from appliance.cli.connection import admin_socket_path
 from appliance.clock import ManualClock
-from appliance.web.admin_door import AdminDoor
+from appliance.web.unix_door import UnixDoor, as_admin
 from tests.access_parts import Parts, edit, issued, opened
 
 
@@ -21,7 +21,13 @@ def parts(tmp_path, settings):
     with opened(tmp_path / "state", ManualClock()) as database:
         parts = Parts(database, ManualClock())
         admin_socket_path(settings).parent.mkdir()
-        door = AdminDoor(parts.app, admin_socket_path(settings))
+        door = UnixDoor(
+            as_admin(parts.app),
+            admin_socket_path(settings),
+            name="admin-door",
+            mode=0o600,
+            threads=2,
+        )
         door.start()
         yield parts
         door.stop()

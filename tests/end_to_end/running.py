@@ -126,9 +126,15 @@ class Running:
     def wait_until_ready(self) -> None:
         def ready() -> bool:
             assert self.process.poll() is None, self.log()
-            return self.is_ready()
+            return self.is_ready() or self._has_given_up()
 
         wait_for(ready, "readiness", also=self.log_of_faults)
+        assert self.is_ready(), self.reasons()
+
+    def _has_given_up(self) -> bool:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            return any(" is failed: " in reason for reason in self.reasons())
+        return False
 
     def host_process_id(self, model: str = "colour") -> int | None:
         """The process that runs the model's active version now; None while there is none."""

@@ -1,6 +1,8 @@
 """tritonclient against the whole appliance: real server, real hosts, real OpenVINO."""
 
 import asyncio
+import http.client
+import json
 import os
 import re
 import signal
@@ -230,6 +232,33 @@ def test_a_model_is_described_unloaded_and_loaded_again(
     assert client.is_model_ready("colour", headers=appliance.headers)
     index = client.get_model_repository_index(headers=appliance.headers)
     assert {entry["state"] for entry in index} == {"READY"}
+
+
+@pytest.mark.parametrize(
+    ("path", "length", "status"),
+    [
+        ("/v2/models/%0B", "0", 400),
+        ("/v2/models/colour/infer", str(1 << 40), 413),
+        ("/v2/models/colour/infer", "x", 400),
+        ("/v2/nothing", "0", 404),
+        ("/v2/models/colour", "0", 405),
+    ],
+)
+def test_what_the_server_itself_refuses_has_the_protocols_error_shape_too(
+    appliance: Appliance, path: str, length: str, status: int
+) -> None:
+    connection = http.client.HTTPConnection(appliance.address, timeout=30)
+    try:
+        connection.putrequest("POST", path)
+        for name, value in (appliance.headers | {"Content-Length": length}).items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        response = connection.getresponse()
+        document = json.loads(response.read())
+    finally:
+        connection.close()
+    assert (response.status, response.getheader("Content-Type")) == (status, "application/json")
+    assert list(document) == ["error"]
 
 
 def test_without_a_key_there_is_health_and_nothing_else(

@@ -57,7 +57,7 @@ def test_nobody_steps_in_a_phone_on_a_table():
 
 @pytest.mark.parametrize("rate_hz", [20, 31.7, 50, 100, 200, 400])
 def test_the_count_hardly_depends_on_the_rate(rate_hz):
-    assert abs(answer(as_rows(walk(30, rate_hz))).step_count - 30) <= 1
+    assert abs(answer(as_rows(walk(30, rate_hz))).step_count - 30) <= 2
 
 
 def test_the_answer_does_not_depend_on_how_the_phone_is_held():

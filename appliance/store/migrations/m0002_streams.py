@@ -21,10 +21,14 @@ STATEMENTS: tuple[str, ...] = (
         chunk_digest BLOB NOT NULL,
         state BLOB,
         answer BLOB NOT NULL,
+        end_answer BLOB NOT NULL,
         chunks INTEGER NOT NULL CHECK (chunks >= 0),
         input_bytes INTEGER NOT NULL CHECK (input_bytes >= 0),
         events INTEGER NOT NULL CHECK (events >= 0),
         restarts INTEGER NOT NULL CHECK (restarts >= 0)
     ) STRICT
     """,
+    # Ended streams are kept for a while: without these, counting the open ones would read all.
+    "CREATE INDEX streams_open ON streams (last_seconds) WHERE ended_seconds IS NULL",
+    "CREATE INDEX streams_ended ON streams (ended_seconds) WHERE ended_seconds IS NOT NULL",
 )

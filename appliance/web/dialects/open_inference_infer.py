@@ -21,6 +21,7 @@ from appliance.web.operation import Access, operation
 from appliance.web.resources.predict import server_timing
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
+_JSON, _OCTETS = "application/json", "application/octet-stream"
 _BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
 _HEADER_LENGTH_SCHEMA = {
     "type": "integer",
@@ -64,10 +65,10 @@ class Infer:
         access=Access.DEVICE,
         any_query=True,
         consumes={
-            "application/json": INFERENCE_REQUEST_SCHEMA,
-            "application/octet-stream": _BINARY,
+            _JSON: INFERENCE_REQUEST_SCHEMA,
+            _OCTETS: _BINARY,
         },
-        produces={"application/octet-stream": _BINARY},
+        produces={_OCTETS: _BINARY},
         result=InferenceResponse,
         headers={HEADER_LENGTH: _HEADER_LENGTH_SCHEMA},
         problems=(
@@ -88,30 +89,22 @@ class Infer:
         version: str | None = None,
     ) -> None:
         """Answer one tensor request."""
-        caller, context = request.context.caller, request.context
-        require_model(caller, model)
-        number = version_number(model, version)
+        context = request.context
+        require_model(context.caller, model)
         json_bytes = header_length(request.get_header(HEADER_LENGTH))
         # Unpacked bytes are bounded like plain ones: they are in memory, here and in the host.
         most_bytes = self._limits.input_bytes + self._limits.json_bytes
         body = read_body(request, most_bytes=most_bytes)
         header = {"method": "infer", "json_bytes": json_bytes, "request_id": context.request_id}
-        try:
-            reply, answer = self._engine.call(
-                model,
-                number,
-                header,
-                memoryview(body),
-                waiting_since=context.received_monotonic,
-            )
-        except NotFound:
-            raise unknown_model(model, version) from None
+        reply, answer = self._call(
+            model, version, header, body, waiting_since=context.received_monotonic
+        )
         _set_answer(request, response, reply["json_bytes"], answer)
         timing = _timing(reply, context.received_monotonic)
         response.set_header("Server-Timing", server_timing(timing))
         self._record(
             Inferred(
-                caller=caller,
+                caller=context.caller,
                 model=reply["model"],
                 version=reply["version"],
                 task=reply["task"],
@@ -119,11 +112,26 @@ class Infer:
                 inference_id=reply["id"],
                 timing=timing,
                 input_bytes=len(body),
-                content_type="application/json"
-                if json_bytes is None
-                else "application/octet-stream",
+                content_type=_JSON if json_bytes is None else _OCTETS,
             )
         )
+
+    def _call(
+        self,
+        model: str,
+        version: str | None,
+        header: dict[str, Any],
+        body: bytes | bytearray,
+        *,
+        waiting_since: float,
+    ) -> tuple[dict[str, Any], bytearray]:
+        number = version_number(model, version)
+        try:
+            return self._engine.call(
+                model, number, header, memoryview(body), waiting_since=waiting_since
+            )
+        except NotFound:
+            raise unknown_model(model, version) from None
 
 
 def header_length(text: str | None) -> int | None:
@@ -142,9 +150,9 @@ def _set_answer(
     json_bytes: int | None,
     answer: bytes | bytearray,
 ) -> None:
-    response.content_type = "application/json"
+    response.content_type = _JSON
     if json_bytes is not None:
-        response.content_type = "application/octet-stream"
+        response.content_type = _OCTETS
         response.set_header(HEADER_LENGTH, str(json_bytes))
     set_body(request, response, answer)
 

@@ -89,6 +89,8 @@ class Predict:
     ) -> Answer:
         params = parsing.single_values(request)
         upload = uploads.read_input(request, most_bytes=self._limits.input_bytes)
+        if not upload.body:
+            raise InvalidInput("The request carries no input: its body, or its file, is empty.")
         answer = self._predictor.predict(
             Request(
                 caller=request.context.caller,
