@@ -4,7 +4,23 @@ The command line must not import OpenVINO and Pillow, which the nursery does whe
 the two part ways before either is.
 """
 
+import os
 import sys
+from pathlib import Path
+
+
+def _leave_the_bundle_out_of_children() -> None:
+    """Give programs of the system (systemctl) the system's libraries instead of the bundle's."""
+    before = os.environ.pop("LD_LIBRARY_PATH_ORIG", None)
+    os.environ.pop("LD_LIBRARY_PATH", None)
+    if before:
+        os.environ["LD_LIBRARY_PATH"] = before
+
+
+_leave_the_bundle_out_of_children()
+# The packaged places are defaults below the configuration file; see appliance/cli/start.py.
+if Path(sys.executable).is_relative_to("/usr/lib/inference-appliance"):
+    os.environ.setdefault("APPLIANCE_PACKAGE_DEFAULTS", "/usr/share/inference-appliance/package.toml")
 
 if len(sys.argv) == 3 and sys.argv[1] == "host-nursery":
     from appliance.host.nursery import main as nursery
