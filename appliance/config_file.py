@@ -69,17 +69,24 @@ class _Draft:
         self.sources[key.dotted] = source
 
 
-def load(path: Path | None, environment: Mapping[str, str]) -> Config:
+def load(
+    path: Path | None, environment: Mapping[str, str], *, below: Path | None = None
+) -> Config:
     """Given a TOML file (None: none) and the environment, return the configuration in force.
 
-    Raise ConfigInvalid with every fault found, one per line.
+    `below` is a file of defaults that all others overrule, such as a package's own places. Raise
+    ConfigInvalid with every fault found, one per line.
     """
-    return load_with_sources(path, environment).config
+    return load_with_sources(path, environment, below=below).config
 
 
-def load_with_sources(path: Path | None, environment: Mapping[str, str]) -> Loaded:
+def load_with_sources(
+    path: Path | None, environment: Mapping[str, str], *, below: Path | None = None
+) -> Loaded:
     """Do what `load` does, and also return where each value came from."""
     draft = _Draft()
+    if below is not None:
+        _read_file(below, draft)
     if path is not None:
         for file in [path, *_snippets(path)]:
             _read_file(file, draft)

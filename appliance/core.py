@@ -136,6 +136,7 @@ def assemble(config: Config, clock: Clock, *, config_text: str = "") -> Applianc
         quota_bytes=config.state.database_bytes,
         queue_rows=config.history.queue_rows,
         disk=disk,
+        on_commit=metrics.commit_finished,
     )
     remove_partial_versions(places.models)
     if config.models.starter:

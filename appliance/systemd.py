@@ -5,10 +5,12 @@ by supervisor none of the variables is set; then every function does nothing and
 """
 
 import array
+import contextlib
 import os
 import socket
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from appliance.clock import Clock
@@ -16,6 +18,7 @@ from appliance.clock import Clock
 #: A heartbeat older than this is a part that hangs (reliability.md section 4).
 STALE_SECONDS = 10.0
 _FIRST_LISTEN_FD = 3
+_PATIENCE_SECONDS = 10.0
 _MOST_LISTEN_FDS = 64
 
 
@@ -64,6 +67,34 @@ class Notifier:
         step, and the next start meets the same end.
         """
         return self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
+
+    @contextlib.contextmanager
+    def patience(self, status: str, *, most_seconds: float = 3600.0) -> Iterator[None]:
+        """Given what is being done, keep systemd waiting while the block runs, at most so long.
+
+        For steps that cannot say how far they are, such as a migration: a start that is killed in
+        the middle of one would be killed again at the next try, for ever.
+        """
+        if not self.is_listening:
+            yield
+            return
+        ended = threading.Event()
+
+        def extend() -> None:
+            until = time.monotonic() + most_seconds
+            while time.monotonic() < until:
+                self.extend_timeout(_PATIENCE_SECONDS * 3)
+                if ended.wait(_PATIENCE_SECONDS):
+                    return
+
+        self.status(status)
+        extender = threading.Thread(target=extend, name="patience", daemon=True)
+        extender.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            extender.join()
 
     def store_socket(self, name: str, listener: socket.socket) -> bool:
         """Given a listening socket, leave a copy with systemd so that the next start gets it.

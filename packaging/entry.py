@@ -6,7 +6,6 @@ the two part ways before either is.
 
 import os
 import sys
-from pathlib import Path
 
 
 def _leave_the_bundle_out_of_children() -> None:
@@ -18,9 +17,6 @@ def _leave_the_bundle_out_of_children() -> None:
 
 
 _leave_the_bundle_out_of_children()
-# The packaged places are defaults below the configuration file; see appliance/cli/start.py.
-if Path(sys.executable).is_relative_to("/usr/lib/inference-appliance"):
-    os.environ.setdefault("APPLIANCE_PACKAGE_DEFAULTS", "/usr/share/inference-appliance/package.toml")
 
 if len(sys.argv) == 3 and sys.argv[1] == "host-nursery":
     from appliance.host.nursery import main as nursery

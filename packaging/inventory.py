@@ -24,7 +24,7 @@ TABLE = ROOT / "packaging" / "libraries.toml"
 LOCK = ROOT / "requirements" / "runtime.txt"
 #: Locked, but left out of the bundle by the spec.
 NOT_BUNDLED = frozenset({"openvino-telemetry", "supervisor"})
-FORBIDDEN = re.compile(r"torch|openvino_telemetry|readline|tensorflow_framework|libstdc\+\+")
+FORBIDDEN = re.compile(r"^torch$|libtorch|openvino_telemetry|readline|libstdc\+\+")
 _PIN = re.compile(r"^([a-z0-9][\w.-]*)==(\S+)", re.MULTILINE)
 _LICENCE_FILE = re.compile(r"(licen[cs]e|copying|notice|third-party)", re.IGNORECASE)
 
@@ -163,7 +163,7 @@ def _faults(wheels: list[Part], libraries: list[Part]) -> list[str]:
         if path.name not in known and not is_of_a_wheel:
             faults.append(f"{inside}: in no wheel and not in {TABLE.name}")
     for path in BUNDLE.rglob("*"):
-        if FORBIDDEN.search(path.name) and "frontend" not in path.name:
+        if FORBIDDEN.search(path.name):
             faults.append(f"{path.relative_to(BUNDLE)}: must not be in the package")
     return faults
 

@@ -221,3 +221,19 @@ def test_a_watchdog_nobody_asked_for_still_tells_who_hangs(notifier: systemd.Not
     watchdog = systemd.Watchdog(notifier, None)
     watchdog.add("writer", lambda: 60.0)
     assert watchdog.tick(100.0) == {"writer": 60.0}
+
+
+def test_a_long_step_keeps_systemd_waiting_until_it_ends(tmp_path: Path) -> None:
+    address = str(tmp_path / "notify")
+    fake = FakeSystemd(address)
+    notifier = systemd.Notifier({"NOTIFY_SOCKET": address})
+    with notifier.patience("Migrating"):
+        assert fake.next() == "STATUS=Migrating"
+        assert fake.next().startswith("EXTEND_TIMEOUT_USEC=")
+    assert fake.heard_nothing()
+    fake.socket.close()
+
+
+def test_patience_without_systemd_just_runs_the_step() -> None:
+    with systemd.Notifier({}).patience("Migrating"):
+        pass

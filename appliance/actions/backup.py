@@ -11,6 +11,7 @@ from appliance.clock import Clock, utc_text
 from appliance.config import Backup as BackupSettings
 from appliance.errors import NotFound
 from appliance.store import backup, rotation
+from appliance.store.archive import BackupManifest
 from appliance.store.database import Database
 from appliance.store.disk import DiskWatch
 
@@ -156,5 +157,5 @@ def checked(path: Path) -> CheckedBackup:
     )
 
 
-def _rows(manifest: backup.BackupManifest) -> dict[str, int]:
+def _rows(manifest: BackupManifest) -> dict[str, int]:
     return {table: count.rows for table, count in manifest.tables.items()}

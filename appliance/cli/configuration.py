@@ -5,7 +5,7 @@ import os
 import click
 
 from appliance import config_file
-from appliance.cli.start import config_location
+from appliance.cli.start import config_location, packaged_defaults
 
 
 @click.group(name="config")
@@ -21,7 +21,7 @@ def config(context: click.Context, config_path: str | None) -> None:
 def check(context: click.Context) -> None:
     """Read the configuration; exit with 78 and name every fault if it is wrong."""
     location = context.meta["location"]
-    config_file.load(location, os.environ)
+    config_file.load(location, os.environ, below=packaged_defaults())
     click.echo(f"The configuration is valid ({location or 'defaults and environment'}).")
 
 
@@ -29,7 +29,9 @@ def check(context: click.Context) -> None:
 @click.pass_context
 def show(context: click.Context) -> None:
     """Print every setting in force and where it comes from."""
-    loaded = config_file.load_with_sources(context.meta["location"], os.environ)
+    loaded = config_file.load_with_sources(
+        context.meta["location"], os.environ, below=packaged_defaults()
+    )
     click.echo(config_file.as_toml(loaded), nl=False)
 
 

@@ -23,7 +23,8 @@ def serve(context: click.Context, config_path: str | None) -> None:
     config = loaded.config
     journal = log.configure(config.log)
     notifier = systemd.Notifier()
-    parts = assemble(config, SystemClock(), config_text=as_toml(loaded))
+    with notifier.patience("Opening the database"):
+        parts = assemble(config, SystemClock(), config_text=as_toml(loaded))
     try:
         service = Service(parts, journal, notifier)
         host, port = service.address

@@ -1,12 +1,15 @@
 """What every command does first: find and read the configuration."""
 
 import os
+import sys
 from pathlib import Path
 
 from appliance import config_file
 from appliance.config import Config
 
 PACKAGED_CONFIG = Path("/etc/inference-appliance/config.toml")
+#: The package's own places, such as /var/lib/inference-appliance; the configuration overrules them.
+PACKAGED_DEFAULTS = Path("/usr/share/inference-appliance/package.toml")
 
 
 def config_location(given: str | None) -> Path | None:
@@ -16,11 +19,18 @@ def config_location(given: str | None) -> Path | None:
     return PACKAGED_CONFIG if PACKAGED_CONFIG.exists() else None
 
 
+def packaged_defaults() -> Path | None:
+    """Return the package's file of defaults; None for a program that runs from a checkout."""
+    is_packaged = getattr(sys, "frozen", False) and PACKAGED_DEFAULTS.exists()
+    return PACKAGED_DEFAULTS if is_packaged else None
+
+
 def read_config(given: str | None) -> Config:
     """Given the path from the command line, return the configuration; raise ConfigInvalid when it is wrong."""
-    return config_file.load(config_location(given), os.environ)
+    return read_loaded(given).config
 
 
 def read_loaded(given: str | None) -> config_file.Loaded:
     """Given the path from the command line, return the configuration and where each value came from."""
-    return config_file.load_with_sources(config_location(given), os.environ)
+    location = config_location(given)
+    return config_file.load_with_sources(location, os.environ, below=packaged_defaults())

@@ -74,11 +74,12 @@ class Database:
         queue_rows: int,
         disk: DiskWatch | None = None,
         vfs: str | None = None,
+        on_commit: Callable[[float], None] = lambda seconds: None,
     ) -> "Database":
         """Given the file's path, create or migrate it and start the writer.
 
         `disk` decides when history is no longer recorded and gives up its reserve when a write
-        meets a full disk. Raise SchemaTooNew or StateUnusable, with what to do, when the file or
+        meets a full disk; `on_commit` is told the seconds each group commit took. Raise SchemaTooNew or StateUnusable, with what to do, when the file or
         the disk under it cannot be used.
         """
         if disk is not None:
@@ -96,7 +97,13 @@ class Database:
                 last_seen_seconds=last_seen,
             )
             connect = partial(open_writer, path, quota_bytes=quota_bytes, vfs=vfs)
-            writer = Writer(connect, clock=clock, queue_rows=queue_rows, chores=upkeep)
+            writer = Writer(
+                connect,
+                clock=clock,
+                queue_rows=queue_rows,
+                chores=upkeep,
+                on_commit=on_commit,
+            )
             writer.start()
         except apsw.Error as fault:
             raise errors.StateUnusable(f"{path} cannot be opened. {as_problem(fault)}") from fault

@@ -58,7 +58,9 @@ class Writer:
         clock: Clock,
         queue_rows: int,
         chores: Chores,
+        on_commit: Callable[[float], None] = lambda seconds: None,
     ) -> None:
+        self._on_commit = on_commit
         self._connect = connect
         self._clock = clock
         self._queue_rows = queue_rows
@@ -251,7 +253,9 @@ class Writer:
 
     def _commit(self, batch: Batch) -> None:
         batch.tries += 1
+        started = time.perf_counter()
         run_batch(self._opened(), batch)
+        self._on_commit(time.perf_counter() - started)
         self._last_commit = self._clock.monotonic()
         if self.has_failed:
             log.warning("database writable again")

@@ -4,8 +4,9 @@ The first message of the gateway says where the stream stands, so that a device 
 connection knows from which chunk on to send again.
 """
 
-import logging
+import contextlib
 
+import falcon
 import falcon.asgi
 import msgspec
 
@@ -16,7 +17,6 @@ from appliance.stream.frames import BINARY, Frame, count_to_merge, merge, read_f
 from appliance.stream.front import Reply
 from appliance.stream.inbox import Inbox
 
-_log = logging.getLogger(__name__)
 #: A device that sends nothing but faults for so long is broken.
 MOST_FAULTS_IN_A_ROW = 100
 
@@ -56,7 +56,7 @@ class Session:
                 self.inbox.take(1)
                 await self._refuse(first.document())
             elif first.is_end:
-                await self._socket.send_text((await self._feed.end()).decode())
+                await self._say(await self._feed.end())
                 raise HungUp(CloseCode.DONE)
             else:
                 await self._answer([*self._taken()])
@@ -89,10 +89,10 @@ class Session:
             self._binary_bytes = len(frames[0].body)
         if len(frames) > 1:
             merged = Merged(self._feed.stream_id, self._feed.next_sequence - 1)
-            words = msgspec.json.encode(merged).decode()
+            words = msgspec.json.encode(merged)
             for _ in frames[1:]:
-                await self._socket.send_text(words)
-        await self._socket.send_text(reply.body.decode())
+                await self._say(words)
+        await self._say(reply.body)
 
     async def _refuse(self, problem: ProblemDocument) -> None:
         self._faults += 1
@@ -102,4 +102,9 @@ class Session:
             problem, errors=tuple(FieldError(e.detail, e.pointer) for e in problem.errors[:8])
         )
         refused = Refused(self._feed.stream_id, self._feed.next_sequence, shown)
-        await self._socket.send_text(msgspec.json.encode(refused).decode())
+        await self._say(msgspec.json.encode(refused))
+
+    async def _say(self, words: bytes) -> None:
+        """Send an answer; a client that is gone has yet sent what waits, so that is still done."""
+        with contextlib.suppress(falcon.WebSocketDisconnected):
+            await self._socket.send_text(words.decode())

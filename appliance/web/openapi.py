@@ -103,7 +103,8 @@ class _Schemas:
         self._shown = dict(zip(unique, shown, strict=True))
 
     def of(self, kind: Any) -> dict[str, Any]:
-        return self._shown[kind]
+        shown: dict[str, Any] = self._shown[kind]
+        return shown
 
     def fields(self, kind: type[msgspec.Struct]) -> Iterator[tuple[str, dict[str, Any], bool]]:
         name = self.of(kind)["$ref"].rpartition("/")[2]
@@ -118,6 +119,7 @@ def _operation(path: str, method: str, described: Operation, schemas: _Schemas) 
         "summary": described.summary,
         "responses": _responses(described, schemas),
         "security": _OPENED_BY.get(described.access, [{"ApiKey": []}, {"Bearer": []}]),
+        "x-access": described.access.value,
     }
     if described.tag:
         shown["tags"] = [described.tag]

@@ -86,7 +86,7 @@ class ErrorShapes:
     def _answer(
         self, request: falcon.Request, response: falcon.Response, problem: Problem
     ) -> None:
-        request_id = request.context.get("request_id", "")
+        request_id = request.context.get("request_id") or ""
         status, media_type, body = self.body(problem, request.path, request_id)
         response.status = status
         response.content_type = media_type

@@ -47,6 +47,8 @@ class Service:
             keeps_listener=notifier.is_listening,
         )
         parts.metrics.watch_connections(self.server.connections)
+        parts.metrics.watch(journal.readings)
+        self._journal = journal
         self._doors = _doors(self._application, parts)
         self._watchdog = systemd.Watchdog(notifier, systemd.watchdog_interval_seconds())
         self._watchdog.add("supervisor", parts.engine.supervisor.heartbeat_age_seconds)
@@ -82,6 +84,7 @@ class Service:
     def _tick(self) -> None:
         """About once a second, from the very loop that serves: so a loop that hangs is noticed."""
         self._watchdog.tick(time.monotonic())
+        self._journal.report_suppressed()
         if not self._is_announced:
             self._announce()
 

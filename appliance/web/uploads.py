@@ -81,7 +81,7 @@ def _form(request: falcon.Request) -> "falcon.media.multipart.MultipartForm":
     form = handler.deserialize(
         request.bounded_stream, request.content_type, request.content_length
     )
-    return form  # type: ignore[return-value]
+    return form
 
 
 def _too_large(most_bytes: int) -> PayloadTooLarge:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -88,6 +89,14 @@ class Running:
         with contextlib.closing(connection):
             connection.request(method, path, body=body, headers=sent)
             return read_answer(connection)
+
+    def raw(self, request: bytes) -> bytes:
+        """Send these very bytes and return all that comes until the connection is closed."""
+        with socket.create_connection(("127.0.0.1", self.port), HANG_SECONDS) as connection:
+            connection.sendall(request)
+            connection.shutdown(socket.SHUT_WR)
+            with connection.makefile("rb") as answer:
+                return answer.read()
 
     @property
     def address(self) -> str:

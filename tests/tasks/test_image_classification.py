@@ -43,16 +43,14 @@ def model(
     )
 
 
-def classified(
-    type_scores: list[float], colour_scores: list[float] = [0.9, 0.1], **params: object
-) -> Classification:
+def classified(type_scores: list[float], **params: object) -> Classification:
     chosen = msgspec.convert(params, ClassificationParams)
     described = model()
     turn = TASK.decode(Payload(picture("red"), "image/png"), chosen, NoState(), described)
     outputs = [
         {
             "type_out": np.array([type_scores], np.float32),
-            "colour_out": np.array([colour_scores], np.float32),
+            "colour_out": np.array([[0.9, 0.1]], np.float32),
         }
     ]
     return TASK.encode(outputs, turn, chosen, NoState(), described)
@@ -136,8 +134,14 @@ def test_a_crop_outside_is_refused_by_name() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"top_k": 0}, {"top_k": 1001}, {"min_confidence": 1.1}, {"min_confidence": -0.1}]
-    + [{"crop": [1, 2, 3]}, {"topk": 1}],
+    [
+        {"top_k": 0},
+        {"top_k": 1001},
+        {"min_confidence": 1.1},
+        {"min_confidence": -0.1},
+        {"crop": [1, 2, 3]},
+        {"topk": 1},
+    ],
 )
 def test_parameters_out_of_bounds_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(msgspec.ValidationError):

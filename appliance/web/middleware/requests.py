@@ -7,6 +7,7 @@ from typing import Protocol
 
 import falcon
 
+from appliance.errors import RateLimited
 from appliance.identifiers import new_id
 from appliance.log import RequestLine
 
@@ -20,6 +21,9 @@ class RequestObserver(Protocol):
         self, *, route: str, method: str, status: int, seconds: float
     ) -> None:
         """Count one request."""
+
+    def rate_limited(self, kind: str) -> None:
+        """Count a request refused by the limit of a `key` or an `address`."""
 
 
 class Requests:
@@ -57,6 +61,9 @@ class Requests:
         self._observer.request_finished(
             route=route, method=request.method, status=status, seconds=seconds
         )
+        if status == RateLimited.status:
+            caller = context.get("caller")
+            self._observer.rate_limited("key" if getattr(caller, "key_id", None) else "address")
         if self._line is not None:
             caller = context.get("caller")
             self._line(
