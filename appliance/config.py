@@ -208,9 +208,9 @@ class Streams(_Section, frozen=True):
     waiting_seconds: Annotated[
         Seconds, Meta(description="Longest a chunk waits for the chunk before it.")
     ] = 5.0
-    gateway_host: Annotated[
-        str, Meta(description="Address the WebSocket gateway listens on.")
-    ] = "0.0.0.0"
+    gateway_host: Annotated[str, Meta(description="Address the WebSocket gateway listens on.")] = (
+        "0.0.0.0"
+    )
     gateway_port: Annotated[Port, Meta(description="TCP port of the WebSocket gateway.")] = 8081
     gateway_connections: Annotated[
         Count, Meta(description="WebSockets open at once, all clients together.")

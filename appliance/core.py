@@ -200,8 +200,8 @@ def _prepared(places: Places) -> Places:
     try:
         places.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         for directory in (places.models, places.cache, places.spool, places.backups):
-            directory.mkdir(mode=0o750, parents=True, exist_ok=True)
-        places.runtime.mkdir(mode=0o750, parents=True, exist_ok=True)
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        places.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as fault:
         raise StateUnusable(
             f"{fault.filename} cannot be created: {fault.strerror}. Make its parent writable for"

@@ -1,3 +1,4 @@
+import contextlib
 import socket
 import threading
 import time
@@ -89,10 +90,8 @@ def test_random_bytes_are_a_frame_or_an_error_that_is_expected(junk: bytes) -> N
     with left, right:
         left.sendall(junk)
         left.close()
-        try:
+        with contextlib.suppress(frames.FrameClosed, ValueError):
             frames.receive(right)
-        except (frames.FrameClosed, ValueError):
-            pass
 
 
 def test_a_frame_that_trickles_in_is_given_up(pair: Pair) -> None:

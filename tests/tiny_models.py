@@ -1,7 +1,11 @@
 """Real OpenVINO models small enough to be built in a test: they name a picture's strongest colour."""
 
+import io
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from appliance.library.checksums import write_sums
 from appliance.library.versions import VersionDirectory
@@ -12,16 +16,16 @@ _MANIFEST = """\
 manifest_version = 1
 name = "{name}"
 version = {version}
-task = "image-classification"
+task = "{task}"
 title = "Strongest colour"
 license = "Apache-2.0"
-precision = "f32"
+precision = "{precision}"
 [[inputs]]
 tensor = "image"
 layout = "NCHW"
 color_order = "{color_order}"
-mean = [127.5, 127.5, 127.5]
-scale = [127.5, 127.5, 127.5]
+mean = {mean}
+scale = {scale}
 [[outputs]]
 head = "colour"
 tensor = "colour"
@@ -41,36 +45,127 @@ def write_colour_model(
     size: int = 8,
     dynamic_batch: bool = False,
     factor: float = 10.0,
+    precision: str = "f32",
+    task: str = "image-classification",
+    mean: tuple[float, ...] = (127.5, 127.5, 127.5),
+    scale: tuple[float, ...] = (127.5, 127.5, 127.5),
+    has_golden: bool = True,
 ) -> VersionDirectory:
     """Write a version whose three scores are the mean of each channel times `factor`."""
     import numpy as np
-    import openvino as ov
     from openvino import opset13 as ops
 
     directory = models_directory / name / str(version)
     directory.mkdir(parents=True)
+    channels = 1 if color_order == "GRAY" else 3
     batch = -1 if dynamic_batch else 1
-    image = ops.parameter([batch, 3, size, size], np.float32, name="image")
+    image = ops.parameter([batch, channels, size, size], np.float32, name="image")
     image.output(0).set_names({"image"})
     scores = ops.multiply(
         ops.reduce_mean(image, np.array([2, 3]), keep_dims=False), np.float32(factor)
     )
     scores.output(0).set_names({"colour"})
-    ov.save_model(ov.Model([scores], [image], name), directory / "model.xml", compress_to_fp16=False)
+    save([scores], [image], directory)
     (directory / "labels.txt").write_text("\n".join(labels) + "\n")
     (directory / "manifest.toml").write_text(
-        _MANIFEST.format(name=name, version=version, color_order=color_order)
+        _MANIFEST.format(
+            name=name,
+            version=version,
+            task=task,
+            precision=precision,
+            color_order=color_order,
+            mean=list(mean),
+            scale=list(scale),
+        )
     )
     (directory / "card.md").write_text("Made for tests.\n")
-    _write_golden(directory, golden_label or labels[0])
+    if has_golden:
+        _write_golden(directory, golden_label or labels[0])
     write_sums(directory)
     return VersionDirectory(name, version, directory)
 
 
-def picture(colour: str = "red", *, size: int = 16, format: str = "PNG") -> bytes:
-    """Return a picture all of one colour, encoded."""
-    import io
+def save(outputs: list[Any], inputs: list[Any], directory: Path) -> None:
+    """Write a graph as the version's model.xml and model.bin, with its weights as they are."""
+    import openvino as ov
 
+    model = ov.Model(outputs, inputs, directory.parent.name)
+    ov.save_model(model, directory / "model.xml", compress_to_fp16=False)
+
+
+def write_two_headed_model(models_directory: Path, *, name: str = "vehicle") -> VersionDirectory:
+    """Write a version with a head for the strongest colour and one for light or dark."""
+    import numpy as np
+    from openvino import opset13 as ops
+
+    place = write_colour_model(models_directory, name=name, has_golden=False)
+    image = ops.parameter([1, 3, 8, 8], np.float32, name="image")
+    image.output(0).set_names({"image"})
+    colour = ops.reduce_mean(image, np.array([2, 3]), keep_dims=False)
+    colour.output(0).set_names({"colour"})
+    light = ops.reduce_mean(image, np.array([1, 2, 3]), keep_dims=False)
+    both = ops.concat(
+        [ops.unsqueeze(light, np.array(1)), ops.unsqueeze(ops.negative(light), np.array(1))], 1
+    )
+    both.output(0).set_names({"brightness"})
+    save([colour, both], [image], place.directory)
+    with (place.directory / "manifest.toml").open("a") as file:
+        file.write(
+            '[[outputs]]\nhead = "brightness"\ntensor = "brightness"\nlabels = "light.txt"\n'
+            'activation = "sigmoid"\n'
+        )
+    (place.directory / "light.txt").write_text("light\ndark\n")
+    write_sums(place.directory)
+    return place
+
+
+def write_hungry_model(models_directory: Path, *, name: str, megabytes: int) -> VersionDirectory:
+    """Write a version that needs that much memory for every inference."""
+    import numpy as np
+    from openvino import opset13 as ops
+
+    place = write_colour_model(models_directory, name=name, has_golden=False)
+    image = ops.parameter([1, 3, 8, 8], np.float32, name="image")
+    image.output(0).set_names({"image"})
+    flat = ops.reshape(image, np.array([192, 1]), special_zero=False)
+    columns = megabytes * 1024 * 1024 // 4 // 192
+    # Not a constant: the outer product depends on the picture, so nothing folds it at compile time.
+    wide = ops.matmul(
+        flat,
+        ops.broadcast(ops.reduce_mean(flat, np.array([0, 1]), True), np.array([1, columns])),
+        False,
+        False,
+    )
+    total = ops.reduce_max(ops.softmax(wide, 1), np.array([0, 1]), keep_dims=True)
+    scores = ops.concat([total, total, total], 1)
+    scores.output(0).set_names({"colour"})
+    save([scores], [image], place.directory)
+    write_sums(place.directory)
+    return place
+
+
+def change(place: VersionDirectory, name: str, edit: Callable[[bytes], bytes]) -> None:
+    """Change one file of a version and sign it again, as if it had been imported like that."""
+    path = place.directory / name
+    path.write_bytes(edit(path.read_bytes()))
+    write_sums(place.directory)
+
+
+def substitute(pattern: str, replacement: str) -> Callable[[bytes], bytes]:
+    """Return an edit that replaces the first match of a pattern, which must be there."""
+
+    def edit(content: bytes) -> bytes:
+        changed, count = re.subn(pattern.encode(), replacement.encode(), content, count=1)
+        assert count == 1, pattern
+        return changed
+
+    return edit
+
+
+def picture(
+    colour: str | tuple[int, int, int] = "red", *, size: int = 16, format: str = "PNG"
+) -> bytes:
+    """Return a picture all of one colour, encoded."""
     from PIL import Image
 
     buffer = io.BytesIO()

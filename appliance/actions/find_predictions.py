@@ -33,6 +33,9 @@ _CSV_COLUMNS = (
     "result",
 )
 _ROWS_PER_CHUNK = 200
+#: What `store/predictions.py` gives out: a time as a float64, so these are its first characters,
+#: and a number, in base 64. Only told in the schema: the store itself knows its cursors.
+_CURSOR = r"^[APQ][A-Za-z0-9_-]{21}$"
 _Moment = Annotated[str, Meta(max_length=40, extra_json_schema={"format": "date-time"})]
 
 
@@ -67,7 +70,7 @@ class Search(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}
         Annotated[float, Meta(ge=0, le=1)] | None, Meta(description="At most this confidence.")
     ] = None
     cursor: Annotated[
-        Annotated[str, Meta(max_length=200)] | None,
+        Annotated[str, Meta(max_length=200, extra_json_schema={"pattern": _CURSOR})] | None,
         Meta(description="Go on where the last page ended."),
     ] = None
     limit: Annotated[int, Meta(ge=1, le=1000, description="Rows on one page.")] = 50

@@ -1,8 +1,8 @@
 """The step detection guide's readings and replies, for its routes and for its WebSocket.
 
-Source of the shapes: the guide and its API of that time. Its network judged each reading by itself;
-ours needs those before and after, so a reply tells the steps that became final with a reading,
-at most a second after they were made.
+Source of the shapes: the guide and its API of that time. Its network judged each reading by
+itself; ours needs those before and after, so a reply tells the steps that became final with a
+reading, at most a second after they were made.
 """
 
 from collections.abc import Sequence

@@ -65,9 +65,9 @@ class StreamPage(msgspec.Struct, frozen=True, kw_only=True):
 class ChunkAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to one chunk.
 
-    `result` is the task's own, counted since the stream began or was `restarted` by a model switch,
-    and null when nothing was left at the end; `flushed` is what the version before a switch held
-    back; `totals` cover the whole stream.
+    `result` is the task's own, counted since the stream began or was `restarted` by a model
+    switch, and null when nothing was left at the end; `flushed` is what the version before a
+    switch held back; `totals` cover the whole stream.
     """
 
     stream: str

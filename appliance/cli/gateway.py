@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import click
+import msgspec
 
 from appliance import log, systemd
 from appliance.config import Config
@@ -20,17 +21,16 @@ def stream_gateway(context: click.Context) -> None:
     before the appliance and outlive its restarts.
     """
     config = context.find_object(Config) or Config()
-    log.configure(config.log, process="gateway")
-    gateway = Gateway(
-        config, front_socket=front_socket_path(config), notifier=systemd.Notifier()
-    )
+    # Only the appliance writes the file: two processes would rotate it under each other.
+    log.configure(msgspec.structs.replace(config.log, file=""), process="gateway")
+    gateway = Gateway(config, front_socket=front_socket_path(config), notifier=systemd.Notifier())
     host, port = gateway.address
     click.echo(f"WebSocket gateway on ws://{host}:{port}", err=True)
     gateway.run()
 
 
 def front_socket_path(config: Config) -> Path:
-    """Given the configuration, return where the running appliance has its socket for the gateway."""
+    """Given the configuration, return where the running appliance listens for the gateway."""
     directory = config.state.runtime_dir or str(Path(config.state.dir) / "run")
     return Path(directory).absolute() / SOCKET_NAME
 

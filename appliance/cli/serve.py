@@ -2,6 +2,7 @@
 
 import faulthandler
 import gc
+import os
 
 import click
 
@@ -18,6 +19,7 @@ from appliance.web.serve import Service
 @click.pass_context
 def serve(context: click.Context, config_path: str | None) -> None:
     """Serve predictions over HTTP until SIGTERM."""
+    os.umask(0o077)  # whatever is written may hold secrets; nobody else is to read it
     faulthandler.enable()  # the watchdog ends a hung process by SIGABRT: then the log shows where
     loaded = read_loaded(config_path or context.meta.get("config_path"))
     config = loaded.config

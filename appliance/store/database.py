@@ -89,21 +89,9 @@ class Database:
             schema, last_seen = _prepare_schema(
                 path, clock=clock, quota_bytes=quota_bytes, vfs=vfs
             )
-            upkeep = Upkeep(
-                path,
-                clock=clock,
-                quota_bytes=quota_bytes,
-                disk=disk,
-                last_seen_seconds=last_seen,
-            )
+            upkeep = Upkeep(path, clock, quota_bytes, disk=disk, last_seen_seconds=last_seen)
             connect = partial(open_writer, path, quota_bytes=quota_bytes, vfs=vfs)
-            writer = Writer(
-                connect,
-                clock=clock,
-                queue_rows=queue_rows,
-                chores=upkeep,
-                on_commit=on_commit,
-            )
+            writer = Writer(connect, clock, queue_rows, chores=upkeep, on_commit=on_commit)
             writer.start()
         except apsw.Error as fault:
             raise errors.StateUnusable(f"{path} cannot be opened. {as_problem(fault)}") from fault

@@ -46,8 +46,8 @@ _COLUMNS = tuple(getattr(StreamRow, name) for name in _FIELDS)
 _NAMES, _MARKS = ", ".join(_FIELDS), ", ".join("?" for _ in _FIELDS)
 # Only names of our own fields are put together here. The row of one chunk is written and read at
 # each chunk, where building a query with Peewee would take as long as the rest.
-_REPLACE = f"INSERT OR REPLACE INTO streams ({_NAMES}) VALUES ({_MARKS})"  # noqa: S608
-_GET = f"SELECT {_NAMES} FROM streams WHERE id = ?"  # noqa: S608
+_REPLACE = f"INSERT OR REPLACE INTO streams ({_NAMES}) VALUES ({_MARKS})"
+_GET = f"SELECT {_NAMES} FROM streams WHERE id = ?"
 
 
 def keep(database: Database, stream: StoredStream) -> None:
@@ -72,7 +72,7 @@ def get(store: Store, stream_id: str) -> StoredStream:
 def find(
     store: Store, *, key_id: str | None = None, before_id: str | None = None, limit: int = 100
 ) -> tuple[StoredStream, ...]:
-    """Return streams, newest first, of one key or of all; ids sort by time, so `before_id` pages."""
+    """Return streams, newest first, of one key or all; ids sort by time, so `before_id` pages."""
     most = max(1, min(limit, 1000))
     query = StreamRow.select(*_COLUMNS).order_by(StreamRow.id.desc()).limit(most)
     if key_id is not None:

@@ -35,9 +35,9 @@ class Upkeep:
     def __init__(
         self,
         path: Path,
-        *,
         clock: Clock,
         quota_bytes: int,
+        *,
         disk: DiskWatch | None,
         last_seen_seconds: float | None = None,
     ) -> None:

@@ -54,9 +54,9 @@ class Writer:
     def __init__(
         self,
         connect: Callable[[], Connection],
-        *,
         clock: Clock,
         queue_rows: int,
+        *,
         chores: Chores,
         on_commit: Callable[[float], None] = lambda seconds: None,
     ) -> None:

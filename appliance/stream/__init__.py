@@ -1,0 +1,1 @@
+"""The WebSocket gateway: frames of devices in, the front's answers out."""

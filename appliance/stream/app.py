@@ -154,8 +154,9 @@ class Sockets:
                 message = await socket.receive_media()
         except TimeoutError:
             raise HungUp(CloseCode.KEY_TOO_LATE) from None
+        assert isinstance(message, str | bytes)
         try:
-            first = msgspec.json.decode(message, type=_FirstMessage)  # type: ignore[arg-type]
+            first = msgspec.json.decode(message, type=_FirstMessage)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise HungUp(
                 CloseCode.NO_KEY, 'Show a key: as X-API-Key, or {"key": …} as the first message.'
@@ -230,13 +231,15 @@ def _sane(text: str) -> str:
 
 def _wanted(request: falcon.asgi.Request) -> dict[str, Any]:
     """Return the stream that the address asks for: `model`, `device`, the rest are parameters."""
-    values = dict(request.params)
+    values: dict[str, Any] = dict(request.params)
     if any(name.lower() in ("key", "api_key", "x-api-key", "access_token") for name in values):
         raise HungUp(CloseCode.NO_KEY, "A key never goes into the address, where logs keep it.")
     if "model" not in values or any(isinstance(value, list) for value in values.values()):
         raise HungUp(CloseCode.MALFORMED, "Name one model, and each parameter once: ?model=…")
-    wanted = {name: values.pop(name) for name in ("model", "device") if name in values}
-    return {**wanted, "params": values}
+    wanted: dict[str, Any] = {"model": values.pop("model"), "params": values}
+    if "device" in values:
+        wanted["device"] = values.pop("device")
+    return wanted
 
 
 def _no_parameters(request: falcon.asgi.Request) -> None:

@@ -44,7 +44,7 @@ class Feed:
         self.next_sequence = 1
 
     async def open(self, wanted: Mapping[str, Any]) -> bytes:
-        """Given the fields of a new stream, open it and return its view; raise HungUp if refused."""
+        """Given a new stream's fields, open it and return its view; raise HungUp if refused."""
         headers = {"Content-Type": "application/json"}
         return await self._attach("POST", STREAMS, headers, msgspec.json.encode(wanted))
 

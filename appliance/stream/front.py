@@ -31,7 +31,9 @@ class Reply(NamedTuple):
         """Return the problem that a refusal tells, or one made of its status."""
         with contextlib.suppress(msgspec.DecodeError):
             return msgspec.json.decode(self.body, type=ProblemDocument)
-        return ProblemDocument(type="about:blank", title="The appliance failed", status=self.status)
+        return ProblemDocument(
+            type="about:blank", title="The appliance failed", status=self.status
+        )
 
 
 class Front:

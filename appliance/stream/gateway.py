@@ -41,20 +41,18 @@ class DeadlineProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to count."""
         super().connection_made(transport)
-        self.loop.call_later(self.header_seconds, self._cut_if_silent)
+        self.loop.call_later(self.header_seconds, self._cut_if_silent, transport)
 
-    def _cut_if_silent(self) -> None:
-        # After the handshake another protocol has the transport.
-        if self.transport.get_protocol() is self and self.cycle is None:
-            self.transport.abort()
+    def _cut_if_silent(self, transport: asyncio.Transport) -> None:
+        has_handed_over = transport.get_protocol() is not self  # after the handshake
+        if not has_handed_over and getattr(self, "cycle", None) is None:
+            transport.abort()
 
 
 class Gateway:
     """The running gateway. Threads: all of it in one, with one event loop."""
 
-    def __init__(
-        self, config: Config, *, front_socket: Path, notifier: systemd.Notifier
-    ) -> None:
+    def __init__(self, config: Config, *, front_socket: Path, notifier: systemd.Notifier) -> None:
         """Given the configuration and where the front listens, take the port.
 
         Raise ConfigInvalid or StateUnusable when that cannot be.

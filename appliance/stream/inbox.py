@@ -12,12 +12,13 @@ from appliance.errors import InvalidInput, MalformedRequest, Problem
 from appliance.stream.frames import MOST_WAITING, MOST_WAITING_BYTES
 
 T = TypeVar("T")
+Read = TypeVar("Read", covariant=True)
 
 
-class Reader(Protocol[T]):
+class Reader(Protocol[Read]):
     """Makes something of a message."""
 
-    def __call__(self, message: str | bytes) -> T:
+    def __call__(self, message: str | bytes) -> Read:
         """Given a message, return what it says; raise MalformedRequest or InvalidInput."""
 
 
@@ -52,7 +53,7 @@ class Inbox(Generic[T]):
             self._changed.set()
 
     async def wait(self) -> bool:
-        """Return True when something is waiting, False when the client is gone and all is taken."""
+        """Return True when something waits, False when the client is gone and all is taken."""
         while not self.waiting:
             if self._is_over:
                 return False

@@ -48,7 +48,7 @@ class Seats:
 
     @contextmanager
     def waiting_for_key(self, address: str) -> Iterator[None]:
-        """Given an address, hold one of its places without a key; raise HungUp when none is left."""
+        """Given an address, hold one of its places without a key; raise HungUp if none is left."""
         if self._keyless[address] >= MOST_KEYLESS_PER_ADDRESS:
             raise HungUp(
                 CloseCode.TOO_MANY, "Too many connections of this address have shown no key yet."
@@ -58,7 +58,7 @@ class Seats:
 
     @contextmanager
     def of_key(self, credential: str) -> Iterator[None]:
-        """Given what a client showed, hold one of its key's places; raise HungUp when none is left."""
+        """Given a credential, hold one of its key's places; raise HungUp when none is left."""
         subject = hashlib.blake2b(credential.encode(), digest_size=16).digest()
         if self._keys[subject] >= self._most_per_key:
             raise HungUp(

@@ -1,4 +1,4 @@
-"""Load over loopback: wrk where it is installed, because it costs little, else threads of our own."""
+"""Load over loopback: wrk where it is installed, as it costs little, else our own threads."""
 
 import http.client
 import re
@@ -51,6 +51,18 @@ class Load:
         }
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """Where to send what, how much at once and how long."""
+
+    port: int
+    path: str
+    bodies: list[bytes]
+    headers: dict[str, str]
+    connections: int
+    seconds: float
+
+
 def drive(
     port: int,
     path: str,
@@ -60,32 +72,17 @@ def drive(
     connections: int,
     seconds: float,
 ) -> Load:
-    """Given where to send and what, keep `connections` busy for `seconds` and return what came back."""
-    if shutil.which("wrk"):
-        return _wrk(port, path, bodies, headers, connections, seconds)
-    return _threads(port, path, bodies, headers, connections, seconds)
+    """Given where to send and what, keep `connections` busy so long and return what came back."""
+    plan = _Plan(port, path, bodies, headers, connections, seconds)
+    return _wrk(plan) if shutil.which("wrk") else _threads(plan)
 
 
-def _wrk(
-    port: int,
-    path: str,
-    bodies: list[bytes],
-    headers: dict[str, str],
-    connections: int,
-    seconds: float,
-) -> Load:
+def _wrk(plan: _Plan) -> Load:
     with tempfile.TemporaryDirectory() as folder:
-        files = []
-        for number, body in enumerate(bodies):
-            file = Path(folder, f"{number}.bin")
-            file.write_bytes(body)
-            files.append(f'"{file}"')
-        script = Path(folder, "load.lua")
-        pairs = ", ".join(f'["{name}"] = "{value}"' for name, value in headers.items())
-        script.write_text(_LUA % {"files": ", ".join(files), "headers": pairs})
+        script = _script(Path(folder), plan)
+        options = ["-t1", f"-c{plan.connections}", f"-d{plan.seconds:g}s", "--timeout", "30s"]
         done = subprocess.run(
-            ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "30s", "-s", script]
-            + [f"http://127.0.0.1:{port}{path}"],
+            ["wrk", *options, "-s", script, f"http://127.0.0.1:{plan.port}{plan.path}"],
             capture_output=True,
             text=True,
             check=True,
@@ -94,13 +91,12 @@ def _wrk(
     if found is None:
         raise RuntimeError(f"wrk said nothing that is understood: {done.stdout} {done.stderr}")
     requests, microseconds, refused, broken = (int(found[index]) for index in range(1, 5))
-    took = microseconds / 1e6
     p50, p99, mean = (float(found[index]) / 1000 for index in range(5, 8))
     return Load(
         generator="wrk",
-        connections=connections,
-        requests_per_second=requests / took,
-        good_per_second=(requests - refused) / took,
+        connections=plan.connections,
+        requests_per_second=requests / (microseconds / 1e6),
+        good_per_second=(requests - refused) / (microseconds / 1e6),
         refused=refused,
         broken=broken,
         p50_ms=p50,
@@ -109,32 +105,26 @@ def _wrk(
     )
 
 
-def _threads(
-    port: int,
-    path: str,
-    bodies: list[bytes],
-    headers: dict[str, str],
-    connections: int,
-    seconds: float,
-) -> Load:
+def _script(folder: Path, plan: _Plan) -> Path:
+    files = []
+    for number, body in enumerate(plan.bodies):
+        file = folder / f"{number}.bin"
+        file.write_bytes(body)
+        files.append(f'"{file}"')
+    script = folder / "load.lua"
+    pairs = ", ".join(f'["{name}"] = "{value}"' for name, value in plan.headers.items())
+    script.write_text(_LUA % {"files": ", ".join(files), "headers": pairs})
+    return script
+
+
+def _threads(plan: _Plan) -> Load:
     times: list[float] = []
     refused: list[int] = []
-    deadline = time.monotonic() + seconds
-
-    def run(offset: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        number = offset
-        while time.monotonic() < deadline:
-            started = time.perf_counter()
-            connection.request("POST", path, bodies[number % len(bodies)], headers)
-            answer = connection.getresponse()
-            answer.read()
-            times.append((time.perf_counter() - started) * 1000)
-            if answer.status != 200:
-                refused.append(answer.status)
-            number += 1
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(connections)]
+    deadline = time.monotonic() + plan.seconds
+    threads = [
+        threading.Thread(target=_send_until, args=(plan, deadline, number, times, refused))
+        for number in range(plan.connections)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -142,12 +132,28 @@ def _threads(
     cuts = quantiles(times, n=100)
     return Load(
         generator="threads",
-        connections=connections,
-        requests_per_second=len(times) / seconds,
-        good_per_second=(len(times) - len(refused)) / seconds,
+        connections=plan.connections,
+        requests_per_second=len(times) / plan.seconds,
+        good_per_second=(len(times) - len(refused)) / plan.seconds,
         refused=len(refused),
         broken=0,
         p50_ms=cuts[49],
         p99_ms=cuts[98],
         mean_ms=sum(times) / len(times),
     )
+
+
+def _send_until(
+    plan: _Plan, deadline: float, number: int, times: list[float], refused: list[int]
+) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", plan.port, timeout=30)
+    while time.monotonic() < deadline:
+        started = time.perf_counter()
+        body = plan.bodies[number % len(plan.bodies)]
+        connection.request("POST", plan.path, body, plan.headers)
+        answer = connection.getresponse()
+        answer.read()
+        times.append((time.perf_counter() - started) * 1000)
+        if answer.status != 200:
+            refused.append(answer.status)
+        number += 1

@@ -20,6 +20,8 @@ T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 #: Only a hang takes as long; nothing is ever asserted to be quicker than this.
 HANG_SECONDS = 60.0
+#: Stands for the key of the appliance's admin.
+ADMIN = "the admin's"
 #: No test means to meet a rate limit unless it says so.
 GENEROUS = {
     "APPLIANCE_HTTP__HOST": "127.0.0.1",
@@ -76,13 +78,13 @@ class Running:
         path: str,
         body: bytes | None = None,
         *,
-        key: str | None = "",
+        key: str | None = ADMIN,
         headers: Mapping[str, str] | None = None,
         timeout_seconds: float = HANG_SECONDS,
     ) -> Answer:
         """Send one request as it is written; `key` is the admin's unless given, None for none."""
         sent = dict(headers or {})
-        shown = self.key if key == "" else key
+        shown = self.key if key is ADMIN else key
         if shown is not None:
             sent.setdefault("X-API-Key", shown)
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_seconds)

@@ -23,12 +23,18 @@ checks.not_a_server_error.expected-statuses = {expected}
 # Whether bytes are a picture, a series or tensors that fit a model cannot be said in a schema, so
 # what fits the schema is not always accepted: 415 and 422 are right for it.
 {inputs}
+
+# A stream that was ended stays to be read: whoever lost the last answer asks for it again.
+[[operations]]
+include-path = "/api/v1/streams/{{stream_id}}"
+checks.use_after_free.enabled = false
 """
 _INPUTS = "\n".join(
     f'[[operations]]\ninclude-path = "{path}"\nchecks.positive_data_acceptance.enabled = false\n'
     for path in (
         "/api/v1/models/{model}/predict",
         "/api/v1/models/{model}/versions/{version}/predict",
+        "/api/v1/streams",
         "/api/v1/streams/{stream_id}",
         "/api/vehicle/classify",
         "/v2/models/{model}/infer",
