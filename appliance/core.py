@@ -2,7 +2,6 @@
 
 import logging
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from appliance.library.versions import install_starters, remove_partial_versions
 from appliance.metrics import Metrics
 from appliance.store.database import FILE_NAME, Database
 from appliance.store.disk import DiskWatch
-from appliance.store.integrity import InstanceLock, prepare
+from appliance.store.integrity import InstanceLock, StartReport, prepare
 
 _log = logging.getLogger(__name__)
 
@@ -75,8 +74,11 @@ class Appliance:
     backups: Backups
     health: HealthCheck
     lock: InstanceLock
-    exposition: Callable[[str], tuple[bytes, str]]
-    admin_key_file: Path
+
+    @property
+    def admin_key_file(self) -> Path:
+        """Where the key made at the first start lies, until an admin moves it."""
+        return self.places.state / ADMIN_KEY_FILE
 
     def stop(self) -> None:
         """End every part in the reverse order; what was accepted for writing is written."""
@@ -103,26 +105,70 @@ def places_of(config: Config) -> Places:
 
 
 def assemble(config: Config, clock: Clock, *, config_text: str = "") -> Appliance:
-    """Given the configuration, its text for backups and a clock, build and start every part but the HTTP server.
+    """Given the settings, a clock and the settings' text for backups, build and start every part.
 
     Raise StateUnusable or SchemaTooNew, in words for the admin, when the state cannot be used.
     """
     places = _prepared(places_of(config))
     lock = InstanceLock.take(places.state)
     metrics = Metrics()
-    threads = config.models.threads or allowed_cores()
+    engine = _engine(config, places, metrics)
+    engine.supervisor.start()  # importing OpenVINO takes longest, so it begins first
+    disk = DiskWatch(places.state, reserve_bytes=config.state.reserve_bytes, clock=clock)
+    database, report = _database(config, clock, places, lock, disk, metrics)
+    ring = KeyRing(database, clock)
+    ensure_admin_key(ring, places.state)
+    backups = _backups(config, clock, places, database, disk, config_text)
+    health = _health(config, clock, engine, database, disk, backups, report.lost)
+    metrics.watch(lambda: readings(health, backups.newest()))
+    engine.start(_active_versions(config, clock, places, database))
+    streams = StreamSessions(engine, database, clock, config)
+    parts = Appliance(
+        config=config,
+        clock=clock,
+        places=places,
+        disk=disk,
+        database=database,
+        metrics=metrics,
+        engine=engine,
+        canary=CanaryRounds(engine, interval_seconds=config.models.canary_seconds),
+        maintenance=_maintenance(config, clock, database, disk, streams),
+        key_ring=ring,
+        gate=Gate(ring, clock, access=config.access, metrics=config.metrics),
+        predictor=Predictor(engine, database, clock, config.history, metrics),
+        model_changes=ModelChanges(engine, database, clock),
+        streams=streams,
+        backups=backups,
+        health=health,
+        lock=lock,
+    )
+    parts.canary.start()
+    parts.maintenance.start()
+    return parts
+
+
+def _engine(config: Config, places: Places, metrics: Metrics) -> Engine:
     measured = Measured(metrics)
-    engine = Engine(
+    return Engine(
         config,
         models_directory=places.models,
         cache_directory=places.cache,
-        threads=threads,
+        threads=config.models.threads or allowed_cores(),
         on_call=measured.call_finished,
         on_restart=measured.host_restarted,
         on_load_failed=measured.load_failed,
     )
-    engine.supervisor.start()  # importing OpenVINO takes longest, so it begins first
-    disk = DiskWatch(places.state, reserve_bytes=config.state.reserve_bytes, clock=clock)
+
+
+def _database(
+    config: Config,
+    clock: Clock,
+    places: Places,
+    lock: InstanceLock,
+    disk: DiskWatch,
+    metrics: Metrics,
+) -> tuple[Database, StartReport]:
+    """Return a database that opens, whatever the last stop left behind, and what was found."""
     report = prepare(
         places.state,
         backups_dir=places.backups,
@@ -138,13 +184,27 @@ def assemble(config: Config, clock: Clock, *, config_text: str = "") -> Applianc
         disk=disk,
         on_commit=metrics.commit_finished,
     )
+    return database, report
+
+
+def _active_versions(
+    config: Config, clock: Clock, places: Places, database: Database
+) -> dict[str, int]:
     remove_partial_versions(places.models)
     if config.models.starter:
         install_starters(places.models)
-    ring = KeyRing(database, clock)
-    ensure_admin_key(ring, places.state)
-    gate = Gate(ring, clock, access=config.access, metrics=config.metrics)
-    backups = Backups(
+    return register_models(database, places.models, clock)
+
+
+def _backups(
+    config: Config,
+    clock: Clock,
+    places: Places,
+    database: Database,
+    disk: DiskWatch,
+    config_text: str,
+) -> Backups:
+    return Backups(
         config.backup,
         clock,
         database=database,
@@ -153,7 +213,18 @@ def assemble(config: Config, clock: Clock, *, config_text: str = "") -> Applianc
         models_directory=places.models,
         config_text=config_text,
     )
-    health = HealthCheck(
+
+
+def _health(
+    config: Config,
+    clock: Clock,
+    engine: Engine,
+    database: Database,
+    disk: DiskWatch,
+    backups: Backups,
+    recovery: str,
+) -> HealthCheck:
+    return HealthCheck(
         config,
         clock,
         engine=engine,
@@ -161,42 +232,20 @@ def assemble(config: Config, clock: Clock, *, config_text: str = "") -> Applianc
         disk=disk,
         newest_backup=backups.newest,
         clock_state=lambda: "suspect" if database.status().clock_is_suspect else "ok",
-        recovery=report.lost,
+        recovery=recovery,
     )
-    metrics.watch(lambda: readings(health, backups.newest()))
-    engine.start(register_models(database, places.models, clock))
-    canary = CanaryRounds(engine, interval_seconds=config.models.canary_seconds)
-    canary.start()
-    streams = StreamSessions(engine, database, clock, config)
-    maintenance = Maintenance(
+
+
+def _maintenance(
+    config: Config, clock: Clock, database: Database, disk: DiskWatch, streams: StreamSessions
+) -> Maintenance:
+    return Maintenance(
         config.history, clock, database=database, disk=disk, expire_streams=streams.expire
-    )
-    maintenance.start()
-    return Appliance(
-        config=config,
-        clock=clock,
-        places=places,
-        disk=disk,
-        database=database,
-        metrics=metrics,
-        engine=engine,
-        canary=canary,
-        maintenance=maintenance,
-        key_ring=ring,
-        gate=gate,
-        predictor=Predictor(engine, database, clock, config.history, metrics),
-        model_changes=ModelChanges(engine, database, clock),
-        streams=streams,
-        backups=backups,
-        health=health,
-        lock=lock,
-        exposition=metrics.exposition,
-        admin_key_file=places.state / ADMIN_KEY_FILE,
     )
 
 
 def _prepared(places: Places) -> Places:
-    """Create the directories; a Unix socket's path must fit in 107 bytes, else they go to a temporary directory."""
+    """Create the directories, readable by nobody else."""
     try:
         places.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         for directory in (places.models, places.cache, places.spool, places.backups):

@@ -1,7 +1,7 @@
-"""The packaged program's entry: the command line, or the nursery when the front starts itself as one.
+"""The packaged program's entry: the command line, or what it and the front start themselves as.
 
-The command line must not import OpenVINO and Pillow, which the nursery does when it is imported; so
-the two part ways before either is.
+The command line must not import OpenVINO and Pillow, which the nursery and the drawing of plots do
+when they are imported; so they part ways before either is.
 """
 
 import os
@@ -22,6 +22,10 @@ if len(sys.argv) == 3 and sys.argv[1] == "host-nursery":
     from appliance.host.nursery import main as nursery
 
     nursery(int(sys.argv[2]))
+elif sys.argv[1:] == ["step-plot"]:
+    from appliance.host.step_plot import main as draw
+
+    draw()
 else:
     from appliance.cli import main
 

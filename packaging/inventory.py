@@ -60,7 +60,9 @@ def main() -> int:
     (OUTPUT / "copyright").write_text(_copyright(parts), encoding="utf-8")
     document = json.dumps(_sbom(parts, version), indent=1, ensure_ascii=False) + "\n"
     (OUTPUT / "sbom.cdx.json").write_text(document, encoding="utf-8")
-    print(f"{len(wheels)} wheels, {len(libraries)} libraries and {len(models)} models accounted for")
+    print(
+        f"{len(wheels)} wheels, {len(libraries)} libraries and {len(models)} models accounted for"
+    )
     return 0
 
 
@@ -107,8 +109,13 @@ def _home(metadata: "importlib.metadata.PackageMetadata") -> str:
 
 
 def _holders(text: str) -> list[str]:
-    lines = re.findall(r"^\W*(?:copyright|\(c\))[^\n]*\d{4}[^\n]*$", text, re.IGNORECASE | re.MULTILINE)
-    return [" ".join(re.sub(r"^\W*copyright\s*", "", line, flags=re.IGNORECASE).split())[:160] for line in lines]
+    lines = re.findall(
+        r"^\W*(?:copyright|\(c\))[^\n]*\d{4}[^\n]*$", text, re.IGNORECASE | re.MULTILINE
+    )
+    return [
+        " ".join(re.sub(r"^\W*copyright\s*", "", line, flags=re.IGNORECASE).split())[:160]
+        for line in lines
+    ]
 
 
 def _libraries(table: list[dict[str, object]]) -> Iterator[Part]:
@@ -190,9 +197,13 @@ def _copyright(parts: list[Part]) -> str:
             f"Files: usr/lib/inference-appliance/*{_pattern(part.name)}*\n"
             f"Copyright: {_folded(part.copyright)}\nLicense: {label}\nComment:\n{_indented(comment)}"
         )
-        body = "\n".join(f"-- {name.split('/')[-1]} --\n{text}" for name, text in part.texts.items())
+        body = "\n".join(
+            f"-- {name.split('/')[-1]} --\n{text}" for name, text in part.texts.items()
+        )
         texts[label] = body or f"{part.licence}; the text is at https://spdx.org/licenses/"
-    stanzas += [f"License: {label}\n{_indented(text.splitlines())}" for label, text in texts.items()]
+    stanzas += [
+        f"License: {label}\n{_indented(text.splitlines())}" for label, text in texts.items()
+    ]
     return "\n\n".join(stanzas) + "\n"
 
 
@@ -205,7 +216,9 @@ def _folded(text: str) -> str:
 
 
 def _indented(lines: list[str]) -> str:
-    clean = ("".join(char for char in line if char.isprintable() or char == "\t") for line in lines)
+    clean = (
+        "".join(char for char in line if char.isprintable() or char == "\t") for line in lines
+    )
     return "\n".join(f" {line.rstrip()}" if line.strip() else " ." for line in clean)
 
 

@@ -96,11 +96,15 @@ def _command_page() -> str:
     lines += [f".TP\n.B {number}\n{_roff(meaning)}" for number, meaning in _STATUS]
     lines.append(".SH FILES")
     lines += [f".TP\n.I {_roff(path)}\n{_roff(meaning)}" for path, meaning in _FILES]
-    lines.append(".SH SEE ALSO\n.BR inference-appliance.toml (5),\n.BR inference-appliance.service (8)")
+    lines.append(
+        ".SH SEE ALSO\n.BR inference-appliance.toml (5),\n.BR inference-appliance.service (8)"
+    )
     return "\n".join(lines) + "\n"
 
 
-def _walk(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+def _walk(
+    group: click.Group, path: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     for name, command in sorted(group.commands.items()):
         if command.hidden:
             continue

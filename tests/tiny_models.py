@@ -1,4 +1,4 @@
-"""Real OpenVINO models small enough to be built in a test: they name a picture's strongest colour."""
+"""Real OpenVINO models, built in a test: they name a picture's strongest colour."""
 
 import io
 import json
@@ -53,7 +53,9 @@ def write_colour_model(
 ) -> VersionDirectory:
     """Write a version whose three scores are the mean of each channel times `factor`."""
     import numpy as np
-    from openvino import opset13 as ops
+    from appliance.host.openvino_import import ov
+
+    ops = ov.opset13
 
     directory = models_directory / name / str(version)
     directory.mkdir(parents=True)
@@ -87,7 +89,7 @@ def write_colour_model(
 
 def save(outputs: list[Any], inputs: list[Any], directory: Path) -> None:
     """Write a graph as the version's model.xml and model.bin, with its weights as they are."""
-    import openvino as ov
+    from appliance.host.openvino_import import ov
 
     model = ov.Model(outputs, inputs, directory.parent.name)
     ov.save_model(model, directory / "model.xml", compress_to_fp16=False)
@@ -96,7 +98,9 @@ def save(outputs: list[Any], inputs: list[Any], directory: Path) -> None:
 def write_two_headed_model(models_directory: Path, *, name: str = "vehicle") -> VersionDirectory:
     """Write a version with a head for the strongest colour and one for light or dark."""
     import numpy as np
-    from openvino import opset13 as ops
+    from appliance.host.openvino_import import ov
+
+    ops = ov.opset13
 
     place = write_colour_model(models_directory, name=name, has_golden=False)
     image = ops.parameter([1, 3, 8, 8], np.float32, name="image")
@@ -122,14 +126,16 @@ def write_two_headed_model(models_directory: Path, *, name: str = "vehicle") -> 
 def write_hungry_model(models_directory: Path, *, name: str, megabytes: int) -> VersionDirectory:
     """Write a version that needs that much memory for every inference."""
     import numpy as np
-    from openvino import opset13 as ops
+    from appliance.host.openvino_import import ov
+
+    ops = ov.opset13
 
     place = write_colour_model(models_directory, name=name, has_golden=False)
     image = ops.parameter([1, 3, 8, 8], np.float32, name="image")
     image.output(0).set_names({"image"})
     flat = ops.reshape(image, np.array([192, 1]), special_zero=False)
     columns = megabytes * 1024 * 1024 // 4 // 192
-    # Not a constant: the outer product depends on the picture, so nothing folds it at compile time.
+    # It depends on the picture, so that nothing is folded when the model is compiled.
     wide = ops.matmul(
         flat,
         ops.broadcast(ops.reduce_mean(flat, np.array([0, 1]), True), np.array([1, columns])),

@@ -249,5 +249,3 @@ def _temperatures() -> dict[str, float]:
         for chip, sensors in readings.items()
         for number, sensor in enumerate(sensors)
     }
-
-

@@ -199,9 +199,10 @@ def shaped_params(task: Task, params: dict[str, str]) -> dict[str, Any]:
         msgspec.convert(shaped, task.Params, strict=False)
     except msgspec.ValidationError as fault:
         text, _, place = str(fault).partition(" - at `$.")
+        pointer = "/query/" + place.rstrip("`").replace("[", "/").replace("]", "")
         raise InvalidInput(
             f"The parameters are not valid: {fault}.",
-            errors=(FieldError(detail=text, pointer=f"/query/{place.rstrip('`')}"),),
+            errors=(FieldError(detail=text, pointer=pointer),),
         ) from None
     return shaped
 

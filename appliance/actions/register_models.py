@@ -28,9 +28,7 @@ def register_models(database: Database, models_directory: Path, clock: Clock) ->
     on_disk = {(place.model, place.version) for place in installed_versions(models_directory)}
     for model, version in newest.items():
         if (model, active.get(model, 0)) not in on_disk:
-            models.switch(
-                database, model, version, actor=_ACTOR, at_seconds=clock.wall_seconds()
-            )
+            models.switch(database, model, version, actor=_ACTOR, at_seconds=clock.wall_seconds())
             active[model] = version
     return {model: version for model, version in active.items() if (model, version) in on_disk}
 

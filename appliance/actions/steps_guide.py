@@ -16,6 +16,7 @@ from appliance.clock import Clock, utc_text
 MODEL = "step-detector"
 #: Readings the detector cannot use, such as one from the past, are left out and counted.
 PARAMS = {"faults": "skip"}
+FEATURES = ("accel_x", "accel_y", "accel_z", "gyro_x", "gyro_y", "gyro_z")
 #: Numbers beyond are milliseconds since 1970, not seconds: the year 5138.
 _LARGEST_SECONDS = 1e11
 _LEAST_STEP_SECONDS = 1e-5

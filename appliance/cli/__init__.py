@@ -5,7 +5,17 @@ import sys
 import click
 
 from appliance import __version__
-from appliance.cli import audit, backups, configuration, gateway, keys, serve
+from appliance.cli import (
+    audit,
+    backups,
+    configuration,
+    drill,
+    gateway,
+    keys,
+    monitor,
+    serve,
+    steps,
+)
 from appliance.cli.start import read_config
 from appliance.errors import Fault
 
@@ -27,7 +37,7 @@ def cli(context: click.Context, config_path: str | None) -> None:
     context.meta["config_path"] = config_path
 
 
-for module in (serve, gateway, configuration, keys, audit, backups):
+for module in (serve, gateway, configuration, keys, audit, backups, drill, monitor, steps):
     for command in module.COMMANDS:
         cli.add_command(command)
 

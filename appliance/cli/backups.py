@@ -15,6 +15,7 @@ from appliance.cli.connection import Connection, NotRunning, admin_socket_path, 
 from appliance.cli.printing import print_json, print_table
 from appliance.clock import SystemClock
 from appliance.config import Config
+from appliance.core import places_of
 
 _BACKUPS = "/api/v1/backups"
 _TRIAL_SECONDS = 120.0
@@ -106,7 +107,7 @@ def trial_start(config: Config, config_path: str | None) -> str:
         **os.environ,
         "APPLIANCE_HTTP__HOST": "127.0.0.1",
         "APPLIANCE_HTTP__PORT": "0",
-        "APPLIANCE_STATE__DIR": str(Path(config.state.dir).absolute()),
+        **_places(config),
     }
     for name in ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "WATCHDOG_USEC", "WATCHDOG_PID"):
         environment.pop(name, None)
@@ -123,6 +124,17 @@ def trial_start(config: Config, config_path: str | None) -> str:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         process.communicate(timeout=config.http.drain_seconds + 30)
+
+
+def _places(config: Config) -> dict[str, str]:
+    """Return the variables that give a trial the directories of this configuration."""
+    places = places_of(config)
+    return {
+        "APPLIANCE_STATE__DIR": str(places.state),
+        "APPLIANCE_STATE__CACHE_DIR": str(places.cache),
+        "APPLIANCE_STATE__RUNTIME_DIR": str(places.runtime),
+        "APPLIANCE_BACKUP__DIR": str(places.backups),
+    }
 
 
 def own_command() -> list[str]:

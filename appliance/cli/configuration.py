@@ -9,7 +9,9 @@ from appliance.cli.start import config_location, packaged_defaults
 
 
 @click.group(name="config")
-@click.option("--config", "config_path", type=click.Path(dir_okay=False), help="Configuration file.")
+@click.option(
+    "--config", "config_path", type=click.Path(dir_okay=False), help="Configuration file."
+)
 @click.pass_context
 def config(context: click.Context, config_path: str | None) -> None:
     """Check or show the configuration."""

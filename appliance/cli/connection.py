@@ -66,7 +66,14 @@ class Connection:
         """Given a path, delete what is there and return the JSON answer, if there is one."""
         return self.call("DELETE", path)
 
-    def call(self, method: str, path: str, *, body: bytes | None = None) -> Any:
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        content_type: str = "application/json",
+    ) -> Any:
         """Given a request, return its JSON answer, or None for an empty one.
 
         Raise Refused for a problem, NotRunning when nobody answers.
@@ -74,7 +81,7 @@ class Connection:
         connection = _UnixConnection(self.socket_path, self._timeout_seconds)
         headers = {"Host": "localhost", "Accept": "application/json"}
         if body is not None:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = content_type
         try:
             connection.request(method, path, body=body, headers=headers)
             answer = connection.getresponse()

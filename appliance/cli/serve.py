@@ -15,7 +15,9 @@ from appliance.web.serve import Service
 
 
 @click.command()
-@click.option("--config", "config_path", type=click.Path(dir_okay=False), help="Configuration file.")
+@click.option(
+    "--config", "config_path", type=click.Path(dir_okay=False), help="Configuration file."
+)
 @click.pass_context
 def serve(context: click.Context, config_path: str | None) -> None:
     """Serve predictions over HTTP until SIGTERM."""

@@ -222,7 +222,9 @@ class Supervisor:
 
     def _note_birth(self, child: Child, process_id: int) -> None:
         child.process_id = process_id
-        if child.early_word is not None:
+        if child.killed_because:  # given up while the nursery was still busy
+            child.kill()
+        elif child.early_word is not None:
             self._ready(child, child.early_word)
 
     def _hear_host(self, token: int) -> None:
@@ -234,17 +236,26 @@ class Supervisor:
             message, _ = frames.receive(child.control, give_up_at=give_up_at)
             event = msgspec.convert(message, HostEvent)
         except (OSError, ValueError):
-            child.stop_hearing(self._selector)
-            self._after(_REPORT_SECONDS, lambda: self._expect_buried(token))
+            self._lose_sight(token, child)
             return
         if event.kind == "ready":
             self._ready(child, event)
         else:
             self._load_failed(child, event)
 
+    def _lose_sight(self, token: int, child: Child) -> None:
+        """A host's control socket closed: the nursery will say how it ended, in a moment."""
+        child.stop_hearing(self._selector)
+        if child.ready_at is not None:
+            child.served.become(STARTING, "its process is gone; it is started again")
+        child.kill()  # if it only talked nonsense; how it ended is settled otherwise
+        self._after(_REPORT_SECONDS, lambda: self._expect_buried(token))
+
     def _ready(self, child: Child, event: HostEvent) -> None:
         if child.process_id is None:
             child.early_word = event
+            return
+        if child.killed_because:
             return
         served = child.served
         deadline_seconds = self._config.models.deadline_seconds

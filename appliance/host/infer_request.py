@@ -36,6 +36,7 @@ from appliance.identifiers import new_id
 
 #: Given one encoded picture, its array as the model takes it, without the batch dimension.
 DecodePicture = Callable[[bytes], Array]
+_SEQUENCES = ("sequence_id", "sequence_start", "sequence_end")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,12 @@ class _Reader:
         reserved = next((name for name in parameters if name.startswith("triton_")), None)
         if reserved is not None:
             raise InvalidInput(f"The parameter {reserved!r} is reserved; leave it out.")
+        if any(parameters.get(name) for name in _SEQUENCES):
+            # Answered as if it were alone, a part of a sequence would be answered wrongly.
+            raise InvalidInput(
+                "Tensor requests are answered each by itself, so sequence_id, sequence_start and"
+                " sequence_end are not taken. A model that remembers is fed at /api/v1/streams."
+            )
         self._check_names([one.name for one in parsed.inputs])
         parts = binary_parts(parsed.inputs, rest)
         arrays = {

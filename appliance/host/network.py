@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
-from openvino.preprocess import ColorFormat, PrePostProcessor
 
 from appliance.errors import InvalidInput, ModelInvalid
+from appliance.host.openvino_import import ColorFormat, PrePostProcessor, ov
 from appliance.library.manifest import Input, Manifest
 from appliance.library.versions import model_file
 

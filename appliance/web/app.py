@@ -11,6 +11,7 @@ from appliance.log import RequestLine
 from appliance.web import problems
 from appliance.web.dialects import open_inference
 from appliance.web.dialects.guides import VehicleClassifier
+from appliance.web.dialects.steps_guide import StepsGuide
 from appliance.web.middleware.access import AccessMiddleware
 from appliance.web.middleware.requests import Requests
 from appliance.web.openapi import Route, document
@@ -33,9 +34,8 @@ def routes(parts: Appliance) -> list[Route]:
     predict = Predict(parts.predictor, limits)
     models = Models(parts.engine)
     predictions = Predictions(parts.database)
-    operations = Operations(parts.health, parts.exposition)
+    operations = Operations(parts.health, parts.metrics.exposition)
     documents = Documents()
-    vehicles = VehicleClassifier(parts.predictor, limits, parts.clock)
     table = [
         Route("/api/v1/models", models),
         Route("/api/v1/models/{model}", models, "model"),
@@ -63,7 +63,7 @@ def routes(parts: Appliance) -> list[Route]:
         Route("/docs", documents, "docs"),
         Route("/docs/{file_name}", documents, "file"),
         Route("/problems/{slug}", documents, "problem"),
-        Route("/api/vehicle/classify", vehicles),
+        *_guides(parts),
         *open_inference.routes(
             parts.engine,
             limits=limits,
@@ -74,6 +74,20 @@ def routes(parts: Appliance) -> list[Route]:
     ]
     documents.describe(document(table))
     return table
+
+
+def _guides(parts: Appliance) -> tuple[Route, ...]:
+    """Return the routes of the systems that the appliance replaces."""
+    vehicles = VehicleClassifier(parts.predictor, parts.config.limits, parts.clock)
+    steps = StepsGuide(parts.streams, parts.engine, parts.clock)
+    return (
+        Route("/api/vehicle/classify", vehicles),
+        Route("/detect_step", steps, "detect"),
+        Route("/step_count", steps, "count"),
+        Route("/reset_count", steps, "reset"),
+        Route("/session_summary", steps, "summary"),
+        Route("/model_info", steps, "model"),
+    )
 
 
 def tensor_recorder(predictor: Predictor) -> Callable[[open_inference.Inferred], None]:

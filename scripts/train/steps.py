@@ -22,7 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from steps_card import Findings, card
 from steps_data import PHONE_RATE_HZ, Walk, read_oxford, read_phone
 from steps_export import export
-from steps_fit import Recipe, fit, predict
+from steps_fit import MAIN, fit, predict
 from steps_net import StepNet
 from steps_score import PICKING, count_errors, found, offset, simulated, speed
 
@@ -44,13 +44,12 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     arguments.work.mkdir(parents=True, exist_ok=True)
-    recipe = Recipe()
     walks = read_oxford(arguments.data / "oxford" / "optimisation")
     by_walk = {walk.name: str(number % FOLDS) for number, walk in enumerate(walks)}
     by_carrier = {walk.name: walk.group for walk in walks}
-    net = trained(walks, recipe, arguments.work / "final.pt")
-    unseen = held_out(walks, by_walk, recipe, arguments.work)
-    stranger = held_out(walks, by_carrier, recipe, arguments.work) if arguments.carriers else {}
+    net = trained(walks, arguments.work / "final.pt")
+    unseen = held_out(walks, by_walk, arguments.work)
+    stranger = held_out(walks, by_carrier, arguments.work) if arguments.carriers else {}
     lag = float(np.round(offset(walks, [found(unseen[walk.name]) for walk in walks]), 3))
     picking = dataclasses.replace(PICKING, lag_seconds=lag)
     findings = Findings(
@@ -74,26 +73,24 @@ def main() -> None:
     export(net, picking, arguments.out, card(findings))
 
 
-def held_out(
-    walks: list[Walk], fold_of: dict[str, str], recipe: Recipe, work: pathlib.Path
-) -> dict[str, Samples]:
+def held_out(walks: list[Walk], fold_of: dict[str, str], work: pathlib.Path) -> dict[str, Samples]:
     """Return the probabilities of every walk from a network that saw no walk of its fold."""
     predicted = {}
     for fold in sorted(set(fold_of.values())):
         seen = [walk for walk in walks if fold_of[walk.name] != fold]
-        net = trained(seen, recipe, work / f"without-{fold}.pt")
+        net = trained(seen, work / f"without-{fold}.pt")
         for walk in walks:
             if fold_of[walk.name] == fold:
                 predicted[walk.name] = predict(net, walk.signal)
     return predicted
 
 
-def trained(walks: list[Walk], recipe: Recipe, path: pathlib.Path) -> StepNet:
-    """Return a network trained on walks by the recipe, from the file where it is already there."""
+def trained(walks: list[Walk], path: pathlib.Path) -> StepNet:
+    """Return a network trained on walks from the file where it is already there."""
     if not path.exists():
-        torch.save(fit(walks, recipe).state_dict(), path)
+        torch.save(fit(walks).state_dict(), path)
         print(path, flush=True)
-    net = StepNet(recipe.width)
+    net = StepNet(MAIN.width)
     net.load_state_dict(torch.load(path))
     return net
 

@@ -26,16 +26,24 @@ MOST_SNAP_SECONDS = 0.12
 class Recipe:
     """Everything that decides how a network comes out, the seed included."""
 
-    epochs: int = 20
-    align_after: tuple[int, ...] = (5, 10)
+    epochs: int = 24
+    align_after: tuple[int, ...] = (6, 12)
     batch: int = 128
     rate: float = 4e-3
     walk_windows: int = 8000
     negative_windows: int = 5600
-    synthetic_windows: int = 1500
+    synthetic_windows: int = 800
     bell_seconds: float = 0.05
+    halts: float = 0.0
     width: int = 24
     seed: int = 1
+
+
+MAIN = Recipe()
+#: At the end, some walks begin and stop within a window, as people do.
+POLISH = dataclasses.replace(
+    MAIN, epochs=4, align_after=(0,), rate=8e-4, synthetic_windows=1500, halts=0.25, seed=2
+)
 
 
 @dataclasses.dataclass
@@ -56,16 +64,24 @@ def predict(net: StepNet, signal: Samples) -> Samples:
     return flat[: -(-total // STRIDE)]
 
 
-def fit(walks: list[Walk], recipe: Recipe) -> StepNet:
-    """Given training walks, train a network by the recipe and return it."""
+def fit(walks: list[Walk], recipe: Recipe = MAIN, polish: Recipe = POLISH) -> StepNet:
+    """Given training walks, train a network, then polish it on walks that halt; return it."""
     torch.manual_seed(recipe.seed)
-    random = np.random.default_rng(recipe.seed)
     net = StepNet(recipe.width)
     lessons = [Lesson(walk.signal, clean(walk.steps)) for walk in walks]
+    teach(net, lessons, recipe)
+    teach(net, lessons, polish)
+    return net
+
+
+def teach(net: StepNet, lessons: list[Lesson], recipe: Recipe) -> None:
+    """Train a network by a recipe; the truth of the lessons is aligned to it on the way."""
+    random = np.random.default_rng(recipe.seed)
     optimiser = torch.optim.AdamW(net.parameters(), lr=recipe.rate, weight_decay=1e-3)
     per_epoch = recipe.walk_windows + recipe.negative_windows + recipe.synthetic_windows
+    batches = per_epoch // recipe.batch
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.rate, total_steps=recipe.epochs * (per_epoch // recipe.batch)
+        optimiser, recipe.rate, total_steps=recipe.epochs * batches
     )
     for epoch in range(recipe.epochs):
         if epoch in recipe.align_after:
@@ -73,9 +89,7 @@ def fit(walks: list[Walk], recipe: Recipe) -> StepNet:
                 lesson.steps = align(predict(net, lesson.signal), lesson.steps)
         net.train()
         signals, targets, weights = _epoch(random, lessons, recipe)
-        for picked in torch.randperm(len(signals)).split(recipe.batch)[
-            : per_epoch // recipe.batch
-        ]:
+        for picked in torch.randperm(len(signals)).split(recipe.batch)[:batches]:
             loss = functional.binary_cross_entropy_with_logits(
                 net(signals[picked]), targets[picked], weight=weights[picked]
             )
@@ -83,7 +97,6 @@ def fit(walks: list[Walk], recipe: Recipe) -> StepNet:
             loss.backward()
             optimiser.step()
             schedule.step()
-    return net
 
 
 def align(probability: Samples, steps: Times) -> Times:
@@ -108,11 +121,11 @@ def _epoch(
     """Draw one epoch: windows [n, 3, 160], targets [n, 8] and weights [n, 8]."""
     parts = []
     for lesson in lessons:
-        signal, steps, weight = _vary(random, lesson)
+        signal, steps, weight = _vary(random, lesson, recipe.halts)
         count = recipe.walk_windows // len(lessons)
         parts.append(_windows(random, signal, steps, weight, recipe, count))
     for _ in range(10):
-        walk, steps = walking(random, 20.0)
+        walk, steps = walking(random, 20.0, halts=recipe.halts > 0)
         count = recipe.synthetic_windows // 10
         weight = np.ones(len(walk), np.float32)
         parts.append(_windows(random, walk.astype(np.float32), steps, weight, recipe, count))
@@ -127,7 +140,9 @@ def _epoch(
     return torch.from_numpy(signals), torch.from_numpy(targets), torch.from_numpy(weights)
 
 
-def _vary(random: np.random.Generator, lesson: Lesson) -> tuple[Samples, Times, Samples]:
+def _vary(
+    random: np.random.Generator, lesson: Lesson, halts: float
+) -> tuple[Samples, Times, Samples]:
     """Return a walk played faster or slower, with longer pauses between the landings, stronger or
     weaker, softer, sampled coarser and noisier: its signal, steps, and trust at 50 Hz.
     """
@@ -136,7 +151,9 @@ def _vary(random: np.random.Generator, lesson: Lesson) -> tuple[Samples, Times, 
     slow = np.stack([np.convolve(column, np.ones(101) / 101, "same") for column in signal.T], 1)
     dawdles = random.uniform() < 0.25
     gain = float(np.exp(random.uniform(-0.5, 0.1) if dawdles else random.uniform(-0.4, 0.4)))
-    is_walking, share = _halts(random, lesson.steps, times)
+    is_walking, share = np.ones(len(lesson.steps), np.bool_), np.ones(len(times))
+    if halts and random.uniform() < halts:
+        is_walking, share = _halts(random, lesson.steps, times)
     signal = slow + (signal - slow) * (gain * share)[:, None]
     if random.uniform() < 0.4:
         soft = np.hanning(random.integers(5, 15))
@@ -159,12 +176,12 @@ def _vary(random: np.random.Generator, lesson: Lesson) -> tuple[Samples, Times, 
 def _halts(
     random: np.random.Generator, steps: Times, times: Times
 ) -> tuple[NDArray[np.bool_], Times]:
-    """Make a walker stand still for some steps, some times or never: return which steps are left
+    """Make a walker stand still for some steps, some times: return which steps are left
     and which share of the movement is, at each time.
     """
     is_walking = np.ones(len(steps), np.bool_)
     share = np.ones(len(times))
-    for _ in range(random.choice((0, random.integers(1, 10)))):
+    for _ in range(random.integers(1, 8)):
         first = int(random.integers(1, len(steps) - 12))
         last = first + int(random.integers(3, 10))
         begin, end = (float(steps[at - 1] + steps[at]) / 2 for at in (first, last))

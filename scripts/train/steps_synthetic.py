@@ -81,16 +81,20 @@ def waving(random: np.random.Generator, seconds: float) -> Array:
     return signal + random.normal(0, random.uniform(0.02, 0.4), (count, 3))
 
 
-def walking(random: np.random.Generator, seconds: float) -> tuple[Array, Array]:
+def walking(random: np.random.Generator, seconds: float, *, halts: bool) -> tuple[Array, Array]:
     """Return [n, 3] m/s² of a made-up walk and the times of its steps: the body's bounce with its
-    overtones, a sway of half the pace, and a jolt at each landing.
+    overtones, a sway of half the pace, and a jolt at each landing; where it `halts`, it may begin
+    late and end early.
     """
     count = int(seconds * RATE_HZ)
     time = np.arange(count) / RATE_HZ
     pace = float(np.exp(random.uniform(np.log(1.1), np.log(3.4))))
     intervals = np.clip(random.normal(1 / pace, 0.02 / pace, int(seconds * 3) + 4), 0.25, 1.2)
-    steps = random.choice((0.0, random.uniform(0, 6))) + np.cumsum(intervals)
-    halt = random.choice((seconds, random.uniform(0.6, 1.0) * seconds))
+    steps = random.uniform(0, 0.6) + np.cumsum(intervals)
+    halt = seconds
+    if halts:
+        steps += random.choice((0.0, random.uniform(0, 6)))
+        halt *= random.choice((1.0, random.uniform(0.6, 1.0)))
     phase = 2 * np.pi * np.interp(time, steps, np.arange(len(steps)), left=0.0)
     slope = (time < steps[0]) * (time - steps[0]) * 2 * np.pi * pace
     phase = phase + slope
@@ -104,11 +108,12 @@ def walking(random: np.random.Generator, seconds: float) -> tuple[Array, Array]:
     signal += sway[:, None] * _across(random, down)
     stride = np.cos(phase + random.uniform(0, 7)) * random.uniform(0, 0.4) * level
     signal += stride[:, None] * _across(random, down)
-    steps = steps[steps < halt - 0.3]
-    margin = 0.45 / pace
-    moves = np.minimum(time - steps[0] + margin, steps[-1] + margin - time) / 0.1 + 0.5
-    still = _gravity_along(down, count)
-    signal = still + (signal - still) * np.clip(moves, 0, 1)[:, None]
+    steps = steps[steps < halt]
+    if halts:
+        margin = 0.45 / pace
+        moves = np.minimum(time - steps[0] + margin, steps[-1] + margin - time) / 0.1 + 0.5
+        still = _gravity_along(down, count)
+        signal = still + (signal - still) * np.clip(moves, 0, 1)[:, None]
     jolt = random.uniform(0, 1.0) * level
     for step in steps:
         near = time >= step

@@ -89,7 +89,9 @@ class Running:
             sent.setdefault("X-API-Key", shown)
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_seconds)
         with contextlib.closing(connection):
-            connection.request(method, path, body=body, headers=sent)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                # A body that is refused by its head is not taken to its end.
+                connection.request(method, path, body=body, headers=sent)
             return read_answer(connection)
 
     def raw(self, request: bytes) -> bytes:

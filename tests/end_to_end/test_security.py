@@ -315,8 +315,9 @@ def test_c119_nobody_else_may_read_the_state(start_one: Start, short_path: Path)
         for name in (*folders, *files):
             path = Path(root, name)
             mode = stat.S_IMODE(path.lstat().st_mode)
-            # Models are read-only for the group too; the state directory itself keeps it out.
-            allowed = 0o050 if path.is_relative_to(appliance.state / "models") else 0
+            # The group may read what is not secret; the state directory itself keeps it out.
+            folder = path.relative_to(appliance.state).parts[0]
+            allowed = 0o050 if folder in ("models", "backups") else 0
             assert mode & 0o077 & ~allowed == 0, (path, oct(mode))
 
 

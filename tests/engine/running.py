@@ -98,13 +98,14 @@ class Running:
         """Return what health is told of a version."""
         return self.engine.status(name, version)
 
-    def process_of(self, name: str, version: int = 1) -> int:
-        """Return the process id of a version's host once it is ready."""
-        status = eventually(
-            lambda: (found := self.status(name, version)).process_id and found,
-            f"{name} did not become ready",
-        )
-        return int(status.process_id)
+    def process_of(self, name: str, version: int = 1, *, after: int | None = None) -> int:
+        """Return the process id of a version's host once it is ready; `after` is one it ends."""
+
+        def other() -> int | None:
+            found = self.status(name, version).process_id
+            return None if found == after else found
+
+        return int(eventually(other, f"{name} did not become ready"))
 
     def nursery_process(self) -> int:
         """Return the process id of the nursery once there is one."""

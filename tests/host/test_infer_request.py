@@ -110,6 +110,9 @@ def test_json_and_binary_inputs_may_be_mixed() -> None:
         ({"outputs": [{"name": "scores", "parameters": {"classification": True}}]}, "from 1"),
         ({"parameters": {"binary_data_output": "yes"}}, "'binary_data_output' of the request"),
         ({"parameters": {"triton_enable_empty_final_response": True}}, "is reserved"),
+        ({"parameters": {"sequence_id": 7}}, "fed at /api/v1/streams"),
+        ({"parameters": {"sequence_id": "seven"}}, "fed at /api/v1/streams"),
+        ({"parameters": {"sequence_start": True}}, "fed at /api/v1/streams"),
     ],
 )
 def test_what_does_not_fit_the_model_is_refused_by_name(

@@ -1,0 +1,62 @@
+"""Machines for the tests of the package; without APPLIANCE_PACKAGE_TESTS=1 none is booted."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.package.machine import ROOT, Machine, why_unbootable
+
+#: The version a second package has, so that there is something to upgrade to.
+NEXT_VERSION = "0.1.0+next1"
+
+
+@pytest.fixture(scope="session")
+def package() -> Path:
+    """The built package; skips, with the reason, where it cannot be tried."""
+    if os.environ.get("APPLIANCE_PACKAGE_TESTS") != "1":
+        pytest.skip("boots machines: run scripts/test-package")
+    reason = why_unbootable()
+    if reason:
+        pytest.skip(f"no machine can be booted here: {reason}")
+    found = sorted((ROOT / "dist").glob("inference-appliance_*_amd64.deb"))
+    assert found, "there is no package in dist/; run scripts/build-deb"
+    return found[-1]
+
+
+@pytest.fixture(scope="session")
+def next_package(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same package as a later version; packed again without compression, to save minutes."""
+    directory = tmp_path_factory.mktemp("next")
+    tree = directory / "tree"
+    subprocess.run(["dpkg-deb", "-R", package, tree], check=True)
+    control = tree / "DEBIAN" / "control"
+    lines = control.read_text().splitlines()
+    lines = [f"Version: {NEXT_VERSION}" if each.startswith("Version:") else each for each in lines]
+    control.write_text("\n".join(lines) + "\n")
+    target = directory / f"inference-appliance_{NEXT_VERSION}_amd64.deb"
+    subprocess.run(["dpkg-deb", "-Znone", "-b", tree, target], check=True, capture_output=True)
+    shutil.rmtree(tree)
+    return target
+
+
+@pytest.fixture(scope="module")
+def machine(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A booted machine without the appliance, for one module of tests."""
+    booted = Machine(tmp_path_factory.mktemp("machine"))
+    try:
+        booted.boot()
+        yield booted
+    finally:
+        booted.stop()
+
+
+@pytest.fixture(scope="module")
+def box(machine: Machine, package: Path) -> Machine:
+    """A machine on which the appliance was installed and is ready."""
+    machine.install(package)
+    machine.wait_until_active()
+    return machine
