@@ -116,8 +116,7 @@ def assemble(config: Config, clock: Clock, *, config_text: str = "") -> Applianc
     engine.supervisor.start()  # importing OpenVINO takes longest, so it begins first
     disk = DiskWatch(places.state, reserve_bytes=config.state.reserve_bytes, clock=clock)
     database, report = _database(config, clock, places, lock, disk, metrics)
-    ring = KeyRing(database, clock)
-    ensure_admin_key(ring, places.state)
+    ring = _key_ring(database, clock, places)
     backups = _backups(config, clock, places, database, disk, config_text)
     health = _health(config, clock, engine, database, disk, backups, report.lost)
     metrics.watch(lambda: readings(health, backups.newest()))
@@ -194,6 +193,12 @@ def _active_versions(
     if config.models.starter:
         install_starters(places.models)
     return register_models(database, places.models, clock)
+
+
+def _key_ring(database: Database, clock: Clock, places: Places) -> KeyRing:
+    ring = KeyRing(database, clock)
+    ensure_admin_key(ring, places.state)
+    return ring
 
 
 def _backups(

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from appliance.actions.callers import Caller, Role, require_row_of
+from appliance.actions.callers import Caller, Role, require_role, require_row_of
 from appliance.clock import utc_text
 from appliance.errors import InvalidInput, NotFound
 from appliance.store import predictions
@@ -136,6 +136,7 @@ def exported(database: Database, search: Search, caller: Caller) -> Iterator[byt
 
 
 def _filter(search: Search, caller: Caller) -> Filter:
+    require_role(caller, Role.DEVICE)
     own_only = caller.role is Role.DEVICE
     if own_only and search.key not in (None, caller.key_id):
         raise NotFound("There are no predictions of that key which this key may see.")

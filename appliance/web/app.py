@@ -29,7 +29,7 @@ SHAPES = problems.ErrorShapes({"/v2": open_inference.error_body})
 
 
 def routes(parts: Appliance) -> list[Route]:
-    """Given the assembled appliance, return everything it serves, in the order of the documentation."""
+    """Given the assembled appliance, return all it serves, in the order of the documentation."""
     limits = parts.config.limits
     predict = Predict(parts.predictor, limits)
     models = Models(parts.engine)

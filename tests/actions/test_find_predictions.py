@@ -15,7 +15,7 @@ from appliance.actions import find_predictions
 from appliance.actions.callers import anonymous
 from appliance.actions.find_predictions import Search
 from appliance.clock import ManualClock
-from appliance.errors import InvalidInput, NotFound
+from appliance.errors import InvalidInput, NotFound, Unauthenticated
 from appliance.store import predictions
 from appliance.store.database import Database
 from tests.access_parts import opened
@@ -170,11 +170,12 @@ def test_operators_and_admins_see_the_rows_of_all(database: Database, caller: An
 
 
 def test_who_is_unknown_sees_no_row(database: Database) -> None:
-    row_id = remember(database)
+    row_id = remember(database, key_id="")
     nobody = anonymous("192.0.2.9")
-    assert found(database, nobody) == []
-    with pytest.raises(NotFound):
-        found(database, nobody, key="cam001")
+    with pytest.raises(Unauthenticated):
+        found(database, nobody)
+    with pytest.raises(Unauthenticated):
+        export(database, nobody, format="csv")
     with pytest.raises(NotFound):
         find_predictions.one(database, row_id, nobody)
 
