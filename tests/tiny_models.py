@@ -53,6 +53,7 @@ def write_colour_model(
 ) -> VersionDirectory:
     """Write a version whose three scores are the mean of each channel times `factor`."""
     import numpy as np
+
     from appliance.host.openvino_import import ov
 
     ops = ov.opset13
@@ -98,6 +99,7 @@ def save(outputs: list[Any], inputs: list[Any], directory: Path) -> None:
 def write_two_headed_model(models_directory: Path, *, name: str = "vehicle") -> VersionDirectory:
     """Write a version with a head for the strongest colour and one for light or dark."""
     import numpy as np
+
     from appliance.host.openvino_import import ov
 
     ops = ov.opset13
@@ -126,6 +128,7 @@ def write_two_headed_model(models_directory: Path, *, name: str = "vehicle") -> 
 def write_hungry_model(models_directory: Path, *, name: str, megabytes: int) -> VersionDirectory:
     """Write a version that needs that much memory for every inference."""
     import numpy as np
+
     from appliance.host.openvino_import import ov
 
     ops = ov.opset13

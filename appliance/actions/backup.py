@@ -54,7 +54,10 @@ class CheckedBackup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Backups:
-    """Makes, lists and checks backups of a running appliance. Threads: any; one backup at a time."""
+    """Makes, lists and checks backups of a running appliance.
+
+    Threads: any; one backup at a time.
+    """
 
     def __init__(
         self,
@@ -76,7 +79,7 @@ class Backups:
         self._config_text = config_text
 
     def create(self, caller: Caller, *, with_models: bool) -> MadeBackup:
-        """Given who asks and whether model files go in, make a backup, check it and let old ones go.
+        """Given who asks and whether model files go in, make a backup, check it, drop old ones.
 
         Raise Conflict while another is made, InsufficientStorage when there is no room.
         """

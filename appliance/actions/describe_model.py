@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from appliance.engine.status import ModelStatus
+from appliance.errors import NotFound
 from appliance.tasks.contract import Task
 from appliance.tasks.registry import task_named
 
@@ -69,17 +70,17 @@ def summaries(statuses: list[ModelStatus]) -> ModelList:
 
 
 def description(statuses: list[ModelStatus], base: str) -> ModelDescription:
-    """Given the state of every version of one model and the URL callers use, describe the model."""
+    """Given the state of every version of a model and the URL callers use, describe the model."""
     shown = _shown(statuses)
-    task = task_named(shown.task)
+    task = _task_of(shown)
     return ModelDescription(
         name=shown.name,
         task=shown.task,
         active_version=shown.version if shown.is_active else None,
         state=shown.state,
         reason=shown.reason,
-        media_types=task.media_types,
-        params=parameters(task),
+        media_types=task.media_types if task else (),
+        params=parameters(task) if task else (),
         inputs=shown.inputs,
         outputs=shown.outputs,
         labels=shown.labels,
@@ -88,10 +89,7 @@ def description(statuses: list[ModelStatus], base: str) -> ModelDescription:
             for status in statuses
         ),
         statistics=msgspec.structs.asdict(shown.statistics),
-        example=(
-            f"curl -H 'X-API-Key: YOUR-KEY' -H 'Content-Type: {task.media_types[0]}'"
-            f" --data-binary @FILE {base}/api/v1/models/{shown.name}/predict"
-        ),
+        example=_example(shown.name, task, base) if task else "",
     )
 
 
@@ -102,6 +100,21 @@ def parameters(task: Task) -> tuple[Parameter, ...]:
     return tuple(
         Parameter(name=name, schema=body, default=body.get("default"))
         for name, body in properties.items()
+    )
+
+
+def _task_of(status: ModelStatus) -> Task | None:
+    """Return a version's task; None where its manifest is broken, so that the reason is told."""
+    try:
+        return task_named(status.task)
+    except NotFound:
+        return None
+
+
+def _example(model: str, task: Task, base: str) -> str:
+    return (
+        f"curl -H 'X-API-Key: YOUR-KEY' -H 'Content-Type: {task.media_types[0]}'"
+        f" --data-binary @FILE {base}/api/v1/models/{model}/predict"
     )
 
 

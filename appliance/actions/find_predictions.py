@@ -116,7 +116,7 @@ def page(database: Database, search: Search, caller: Caller) -> RowPage:
 
 
 def one(database: Database, prediction_id: str, caller: Caller) -> Row:
-    """Given an id, return that prediction; raise NotFound when there is none this caller may see."""
+    """Given an id, return that prediction; raise NotFound when this caller may see none."""
     prediction = predictions.get(database, prediction_id)
     if prediction is None:
         raise NotFound("There is no such prediction.")
@@ -219,7 +219,7 @@ def _taken(buffer: io.StringIO) -> bytes:
 
 
 def _cell(value: Any) -> str:
-    """Return a cell a spreadsheet shows instead of running (OWASP, CSV injection; ASVS 5.0 1.2.10)."""
+    """Return a cell that a spreadsheet shows instead of running it (ASVS 5.0, 1.2.10)."""
     text = (
         bytes(value).decode()
         if isinstance(value, msgspec.Raw)

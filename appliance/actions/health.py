@@ -127,7 +127,9 @@ class HealthCheck:
         return self._engine.models()
 
     def readiness(self) -> Readiness:
-        """Return whether every active model answered its canary, the database takes writes and the disk is not full."""
+        """Return whether requests should come: every active model answered its canary, the
+        database takes writes and the disk is not full.
+        """
         reasons = [*self._model_faults(self._engine.models())]
         if not self._database.status().is_writable:
             reasons.append(f"the database takes no writes: {self._database.status().last_error}")

@@ -20,7 +20,7 @@ class Measured:
     def call_finished(
         self, served: Served, outcome: str, seconds: tuple[float, float, float, float]
     ) -> None:
-        """Given a call's version, outcome and seconds of queue, decode, infer and encode, count it."""
+        """Given a call's version, outcome and seconds (queue, decode, infer, encode), count it."""
         place = served.place
         self._metrics.call_finished(place.model, place.version, outcome, seconds)
 
@@ -35,7 +35,7 @@ class Measured:
 
 
 def readings(check: HealthCheck, newest: Listed | None) -> Mapping[str, Any]:
-    """Given the health check and the newest backup, return the values of a scrape by metric name."""
+    """Given the health check and the newest backup, return a scrape's values by metric name."""
     health = check.health()
     database = health.database
     return {

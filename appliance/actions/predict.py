@@ -1,5 +1,6 @@
 """Predict: one payload through a model, recorded, measured."""
 
+import functools
 import logging
 import time
 from typing import Any, NamedTuple
@@ -57,7 +58,7 @@ class Request(NamedTuple):
 
 
 class TensorTurn(NamedTuple):
-    """An answered tensor request: its result is tensors, of which the history keeps only that they were."""
+    """An answered tensor request: of its tensors the history keeps only that they were."""
 
     caller: Caller
     model: str
@@ -90,16 +91,15 @@ class Predictor:
     def predict(self, request: Request) -> Answer:
         """Given a request, return the model's answer and whether it was accepted for recording.
 
-        Raise Forbidden outside the caller's models, InvalidInput for wrong parameters or content, and whatever
-        the engine raises; InsufficientStorage when history is required and cannot be written.
+        Raise Forbidden outside the caller's models, InvalidInput for wrong parameters or content,
+        and whatever the engine raises; InsufficientStorage when history is required and cannot be
+        written.
         """
         require_model(request.caller, request.model)
         task = task_named(self._engine.task_of(request.model, request.version))
         params = shaped_params(task, request.params)
         if self._history.required and not self._database.status().is_writable:
-            raise InsufficientStorage(
-                "Predictions must be recorded (history.required), but nothing can be written now."
-            )
+            raise _unrecordable()
         received = self._clock.wall_seconds()
         reply, result = self._engine.call(
             request.model,
@@ -114,6 +114,8 @@ class Predictor:
             prediction_id, request, reply, bytes(result), received=received, timing=timing
         )
         self._metrics.prediction_answered(is_recorded=recorded)
+        if self._history.required and not recorded:
+            raise _unrecordable()
         return Answer(
             id=prediction_id,
             task=reply["task"],
@@ -177,24 +179,36 @@ class Predictor:
         )
 
 
+def _unrecordable() -> InsufficientStorage:
+    return InsufficientStorage(
+        "Predictions must be recorded (history.required), but nothing can be recorded now. See"
+        " /health for the reason, or free space on the disk of the state directory."
+    )
+
+
+@functools.cache
+def _takes_list(params: type[msgspec.Struct]) -> dict[str, bool]:
+    """Given a task's parameters, return by name whether they take a list; asked at each call."""
+    fields = msgspec.structs.fields(params)
+    return {field.encode_name: "tuple[" in str(field.type) for field in fields}
+
+
 def shaped_params(task: Task, params: dict[str, str]) -> dict[str, Any]:
     """Given a task and query parameters as text, return them as plain values the host takes.
 
-    Comma lists are split where a list is due. Raise InvalidInput naming the parameter that does not fit.
+    Comma lists are split where a list is due. Raise InvalidInput naming the parameter that does
+    not fit.
     """
     if not params:
         return {}
-    known = {field.encode_name: field for field in msgspec.structs.fields(task.Params)}
+    known = _takes_list(task.Params)
     for name in params:
         if name not in known:
             raise InvalidInput(
                 f"{task.title} has no parameter {name!r}. Known are: {', '.join(known)}.",
                 pointer=f"/query/{name}",
             )
-    shaped = {
-        name: value.split(",") if "tuple[" in str(known[name].type) else value
-        for name, value in params.items()
-    }
+    shaped = {name: value.split(",") if known[name] else value for name, value in params.items()}
     try:
         msgspec.convert(shaped, task.Params, strict=False)
     except msgspec.ValidationError as fault:

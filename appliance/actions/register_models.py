@@ -1,4 +1,4 @@
-"""Register models: what lies in the library is known to the database, and every model has an active version."""
+"""Register models: the database knows what lies in the library, and each has an active version."""
 
 from pathlib import Path
 
@@ -13,10 +13,11 @@ _ACTOR = "first-start"
 
 
 def register_models(database: Database, models_directory: Path, clock: Clock) -> dict[str, int]:
-    """Given the database and the library, add the versions it does not know and return each model's active one.
+    """Given the database and the library, add unknown versions and return each model's active one.
 
-    So a database that had to be begun anew learns the models on disk again. A model without an active version gets its
-    newest; one whose active version is gone from disk falls back to its newest too.
+    So a database that had to be begun anew learns the models on disk again. A model without an
+    active version gets its newest; one whose active version is gone from disk falls back to its
+    newest too.
     """
     known = {(version.name, version.version) for version in models.versions(database)}
     newest: dict[str, int] = {}

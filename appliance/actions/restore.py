@@ -1,4 +1,4 @@
-"""Restore: put a backup in the place of the state, prove that it starts, else put the old one back."""
+"""Restore: put a backup in the place of the state; if it does not start, put the old one back."""
 
 import logging
 from collections.abc import Callable
@@ -27,28 +27,38 @@ def restore_and_prove(
 ) -> RestoredState:
     """Given a backup, the state directory of a stopped appliance, and a trial start, restore.
 
-    `starts` returns an empty text when the appliance became ready on the restored state, else what went wrong; then
-    the old state is put back. Raise StateUnusable while an appliance runs on that directory, BackupInvalid when the
-    backup or the trial fails.
+    `starts` returns an empty text when the appliance became ready on the restored state, else what
+    went wrong; then the old state is put back. Raise StateUnusable while an appliance runs on that
+    directory, BackupInvalid when the backup or the trial fails.
     """
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = InstanceLock.take(state_dir)
     try:
         restored = restore.restore(file, state_dir, clock=clock)
     finally:
         lock.release()
-    fault = starts()
+    try:
+        fault = starts()
+    except BaseException:  # an admin who interrupts the trial has not proved the state either
+        _put_back(restored, state_dir)
+        raise
     if fault:
-        lock = InstanceLock.take(state_dir)
-        try:
-            failed = restored.revert()
-        finally:
-            lock.release()
+        failed = _put_back(restored, state_dir)
         raise BackupInvalid(
-            f"The appliance does not start on the restored state ({fault}). The state from before is back;"
-            f" the restored one is in {failed}."
+            f"The appliance does not start on the restored state ({fault}). The state from before"
+            f" is back; the restored one is in {failed}."
         )
     return RestoredState(
         from_backup=file.name,
         rows={table: count.rows for table, count in restored.manifest.tables.items()},
         old_state=str(restored.aside),
     )
+
+
+def _put_back(restored: restore.Restored, state_dir: Path) -> Path:
+    """Put the state from before back; return where the restored one is now."""
+    lock = InstanceLock.take(state_dir)
+    try:
+        return restored.revert()
+    finally:
+        lock.release()

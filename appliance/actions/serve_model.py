@@ -4,6 +4,7 @@ from appliance.actions import audit
 from appliance.actions.callers import Caller, require_model
 from appliance.clock import Clock
 from appliance.engine.engine import Engine
+from appliance.errors import NotFound
 from appliance.store import models
 from appliance.store.connection import Connection
 from appliance.store.database import Database
@@ -18,7 +19,7 @@ class ModelChanges:
         self._clock = clock
 
     def load(self, caller: Caller, model: str) -> None:
-        """Given a model, start it, or start it anew; the old host answers until the new one is ready.
+        """Given a model, start it or start it anew; the old host answers until the new one does.
 
         Raise NotFound or ModelInvalid with the reason; then nothing has changed.
         """
@@ -33,11 +34,14 @@ class ModelChanges:
         self._note(caller, "model.unload", model)
 
     def activate(self, caller: Caller, model: str, version: int) -> None:
-        """Given an installed version, let it answer instead of the active one once it has proved itself.
+        """Given an installed version, let it answer instead of the active one once it is proved.
 
         Raise NotFound, Conflict or ModelInvalid; then the active version has not changed.
         """
         require_model(caller, model)
+        # Asked first: the engine's switch could not be written down, and a restart would undo it.
+        if models.get_version(self._database, model, version) is None:
+            raise NotFound(f"There is no registered version {version} of {model[:64]!r}.")
         before = self._engine.activate(model, version)
 
         def work(connection: Connection) -> None:

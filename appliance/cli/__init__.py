@@ -9,6 +9,7 @@ from appliance.cli import (
     audit,
     backups,
     configuration,
+    doctor,
     drill,
     gateway,
     keys,
@@ -37,7 +38,7 @@ def cli(context: click.Context, config_path: str | None) -> None:
     context.meta["config_path"] = config_path
 
 
-for module in (serve, gateway, configuration, keys, audit, backups, drill, monitor, steps):
+for module in (serve, gateway, configuration, keys, audit, backups, drill, monitor, steps, doctor):
     for command in module.COMMANDS:
         cli.add_command(command)
 

@@ -4,14 +4,23 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import IO
 
 import click
 
 from appliance.actions.backup import checked
 from appliance.actions.restore import restore_and_prove
-from appliance.cli.connection import Connection, NotRunning, admin_socket_path, connection_of
+from appliance.cli.connection import (
+    Connection,
+    NotRunning,
+    Refused,
+    admin_socket_path,
+    connection_of,
+)
+from appliance.cli.owner import become_owner_of
 from appliance.cli.printing import print_json, print_table
 from appliance.clock import SystemClock
 from appliance.config import Config
@@ -20,6 +29,9 @@ from appliance.core import places_of
 _BACKUPS = "/api/v1/backups"
 _TRIAL_SECONDS = 120.0
 _BACKUP_SECONDS = 3600.0
+#: Time beyond the drain that the trial has to end its hosts and close the database.
+_DRAIN_SPARE_SECONDS = 30.0
+_MOST_WORDS_BYTES = 600
 
 
 @click.command()
@@ -78,10 +90,11 @@ def verify(file: Path, *, is_json: bool) -> None:
 def restore(context: click.Context, file: Path, *, is_json: bool) -> None:
     """Bring back the state in a backup FILE; the appliance must be stopped.
 
-    The backup is checked first, the present state is kept, and if the appliance does not start on the restored
-    state, the present one is put back.
+    The backup is checked first, the present state is kept, and if the appliance does not start on
+    the restored state, the present one is put back.
     """
     config = context.find_object(Config) or Config()
+    become_owner_of(places_of(config).state, reads=file.absolute())
     done = restore_and_prove(
         file.absolute(),
         Path(config.state.dir).absolute(),
@@ -112,18 +125,34 @@ def trial_start(config: Config, config_path: str | None) -> str:
     for name in ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "WATCHDOG_USEC", "WATCHDOG_PID"):
         environment.pop(name, None)
     options = ["--config", config_path] if config_path else []
-    process = subprocess.Popen(
-        [*own_command(), *options, "serve"],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
+    # A file, not a pipe: nobody reads while it runs, and a full pipe would stop it for good.
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            [*own_command(), *options, "serve"],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=output,
+        )
+        try:
+            fault = _wait_until_ready(process, Connection(admin_socket_path(config)))
+        finally:
+            _end(process, config.http.drain_seconds + _DRAIN_SPARE_SECONDS)
+        return f"{fault}: {_last_words(output)}" if process.returncode and fault else fault
+
+
+def _end(process: "subprocess.Popen[bytes]", patience_seconds: float) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
     try:
-        return _wait_until_ready(process, Connection(admin_socket_path(config)))
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=config.http.drain_seconds + 30)
+        process.wait(patience_seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _last_words(output: IO[bytes]) -> str:
+    output.seek(0)
+    return output.read()[-_MOST_WORDS_BYTES:].decode(errors="replace").strip()
 
 
 def _places(config: Config) -> dict[str, str]:
@@ -149,16 +178,17 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", connection: Connection
     reason = "it did not answer"
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            lines = (process.stderr.read() if process.stderr else b"").decode(errors="replace")
-            return f"exit status {process.returncode}: {lines[-600:].strip()}"
+            return f"exit status {process.returncode}"
         try:
-            readiness = connection.get("/ready")
-        except (NotRunning, click.ClickException) as fault:
+            connection.get("/ready")
+        except Refused as refused:
+            reason = "; ".join(refused.document.get("reasons", ())) or refused.format_message()
+            if " is failed: " in reason:
+                return reason  # a model that failed its start is not started again
+        except NotRunning as fault:
             reason = fault.format_message()
         else:
-            if readiness["ready"]:
-                return ""
-            reason = "; ".join(readiness["reasons"])
+            return ""
         time.sleep(0.1)  # a starting program cannot be awaited otherwise
     return f"it was not ready after {_TRIAL_SECONDS:g} s: {reason}"
 

@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from appliance.cli.backups import trial_start
+from appliance.cli.owner import become_owner_of
 from appliance.cli.printing import print_json
 from appliance.clock import SystemClock, utc_text
 from appliance.config import Config
@@ -37,9 +38,11 @@ class DrillResult(msgspec.Struct, frozen=True, kw_only=True):
 def drill(context: click.Context, *, is_json: bool) -> None:
     """Restore the newest backup into an empty directory and start the appliance on it.
 
-    The running appliance and its state are not touched. Exit with 1 if the backup cannot be restored.
+    The running appliance and its state are not touched. Exit with 1 if it
+    cannot be restored.
     """
     config = context.find_object(Config) or Config()
+    become_owner_of(places_of(config).state)
     backup, reason = _tried(config, context.meta.get("config_path"))
     result = _recorded(places_of(config).state / RESULT_NAME, backup, reason)
     if is_json:

@@ -1,4 +1,4 @@
-"""`appliance metrics-textfile`: facts for the node_exporter, written also while the service is down.
+"""`appliance metrics-textfile`: facts for node_exporter, written also while the service is down.
 
 And `appliance scheduler`, which does what systemd's timers do where there is no systemd.
 """
@@ -38,7 +38,7 @@ _WEEK_SECONDS = 7 * _DAY_SECONDS
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
 @click.pass_context
 def metrics_textfile(context: click.Context, path: Path) -> None:
-    """Write facts for node_exporter's textfile collector to PATH, whether the service runs or not."""
+    """Write facts for node_exporter's textfile collector to PATH; the service need not run."""
     config = context.find_object(Config) or Config()
     connection = Connection(connection_of(context).socket_path, timeout_seconds=_ANSWER_SECONDS)
     write_textfile(path, exposition(config, connection))
@@ -50,7 +50,7 @@ def metrics_textfile(context: click.Context, path: Path) -> None:
 )
 @click.pass_context
 def scheduler(context: click.Context, textfile: Path | None) -> None:
-    """Do what systemd's timers do, until SIGTERM: a backup a day, a drill a week, facts a minute."""
+    """Do what systemd's timers do: a backup a day, a drill a week, facts a minute."""
     config = context.find_object(Config) or Config()
     connection = Connection(connection_of(context).socket_path, timeout_seconds=_ANSWER_SECONDS)
     path = context.meta.get("config_path")
@@ -103,7 +103,7 @@ class Turn:
 
 
 def exposition(config: Config, connection: Connection) -> bytes:
-    """Given the configuration and a way to the service, return the facts in Prometheus' text format."""
+    """Given the configuration and a way to the service, return the facts as text."""
     registry = CollectorRegistry()
     clock = SystemClock()
     _gauge(registry, "info", "What is installed; always 1.", {"version": __version__}, 1)

@@ -8,8 +8,8 @@ import click
 
 from appliance import log, systemd
 from appliance.cli.start import read_loaded
-from appliance.config_file import as_toml
 from appliance.clock import SystemClock
+from appliance.config_file import as_toml
 from appliance.core import assemble
 from appliance.web.serve import Service
 

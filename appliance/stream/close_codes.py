@@ -10,10 +10,10 @@ class CloseCode(IntEnum):
     """What a client is told when the gateway closes."""
 
     DONE = 1000
-    STOPPING = 1001
     TOO_MANY_FAULTS = 1008
     TOO_LARGE = 1009
     FAILED = 1011
+    RESTARTING = 1012
     TRY_AGAIN = 1013
     MALFORMED = 4400
     NO_KEY = 4401
@@ -29,10 +29,10 @@ class CloseCode(IntEnum):
 #: What each number means and what a device should do about it.
 MEANINGS: dict[CloseCode, str] = {
     CloseCode.DONE: "The stream has ended, as asked.",
-    CloseCode.STOPPING: "The gateway is stopping: connect again in a few seconds and go on.",
     CloseCode.TOO_MANY_FAULTS: "A hundred frames in a row were refused: mend the device.",
     CloseCode.TOO_LARGE: "A frame had more than 1 MiB: send smaller ones.",
     CloseCode.FAILED: "A fault of the appliance: connect again and go on; tell an admin.",
+    CloseCode.RESTARTING: "The gateway was stopped: connect again in a few seconds and go on.",
     CloseCode.TRY_AGAIN: "The appliance cannot answer now: connect again later and go on.",
     CloseCode.MALFORMED: "The address has parameters that are not understood.",
     CloseCode.NO_KEY: "The key is missing or not valid: ask an admin for one.",

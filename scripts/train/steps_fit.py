@@ -35,6 +35,7 @@ class Recipe:
     synthetic_windows: int = 800
     bell_seconds: float = 0.05
     halts: float = 0.0
+    counters: tuple[str, ...] = ("standing", "riding", "waving", "riding")
     width: int = 24
     seed: int = 1
 
@@ -43,6 +44,14 @@ MAIN = Recipe()
 #: At the end, some walks begin and stop within a window, as people do.
 POLISH = dataclasses.replace(
     MAIN, epochs=4, align_after=(0,), rate=8e-4, synthetic_windows=1500, halts=0.25, seed=2
+)
+#: At the very end, more of those who stand and fidget.
+CALM = dataclasses.replace(
+    POLISH,
+    negative_windows=9000,
+    halts=0.15,
+    counters=("standing", "standing", "standing", "riding", "riding", "waving"),
+    seed=3,
 )
 
 
@@ -64,13 +73,16 @@ def predict(net: StepNet, signal: Samples) -> Samples:
     return flat[: -(-total // STRIDE)]
 
 
-def fit(walks: list[Walk], recipe: Recipe = MAIN, polish: Recipe = POLISH) -> StepNet:
-    """Given training walks, train a network, then polish it on walks that halt; return it."""
+def fit(
+    walks: list[Walk], recipe: Recipe = MAIN, polish: Recipe = POLISH, calm: Recipe = CALM
+) -> StepNet:
+    """Given training walks, train a network in three stages and return it."""
     torch.manual_seed(recipe.seed)
     net = StepNet(recipe.width)
     lessons = [Lesson(walk.signal, clean(walk.steps)) for walk in walks]
     teach(net, lessons, recipe)
     teach(net, lessons, polish)
+    teach(net, lessons, calm)
     return net
 
 
@@ -129,11 +141,10 @@ def _epoch(
         count = recipe.synthetic_windows // 10
         weight = np.ones(len(walk), np.float32)
         parts.append(_windows(random, walk.astype(np.float32), steps, weight, recipe, count))
-    kinds = (*NEGATIVES.values(), NEGATIVES["riding"])
-    for make in kinds:
+    for kind in recipe.counters:
         for _ in range(40):
-            signal = make(random, 10.0).astype(np.float32)
-            count = recipe.negative_windows // (40 * len(kinds))
+            signal = NEGATIVES[kind](random, 10.0).astype(np.float32)
+            count = recipe.negative_windows // (40 * len(recipe.counters))
             weight = np.ones(len(signal), np.float32)
             parts.append(_windows(random, signal, np.zeros(0), weight, recipe, count))
     signals, targets, weights = (np.concatenate(column) for column in zip(*parts, strict=True))

@@ -18,7 +18,7 @@ from appliance.tasks.step_events import Pace, Picking, Track, count, pick
 
 Samples = NDArray[np.float32]
 Times = NDArray[np.float64]
-PICKING = Picking(RATE_HZ / STRIDE, 5, 0.25, 0.5, 1.5, 0.0)
+PICKING = Picking(RATE_HZ / STRIDE, 5, 0.15, 0.5, 1.5, 0.0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -236,8 +236,8 @@ def describe_others(xml_path: pathlib.Path, photos: pathlib.Path) -> str:
 def describe_recipe(options: argparse.Namespace) -> str:
     """Given the options, do put the recipe into words and return them."""
     lines = [
-        f"AdamW under a one-cycle rate, on {options.threads} CPU thread(s), f32, seeds "
-        f"{options.seeds}, in two stages:",
+        f"AdamW under a one-cycle rate, threads: {options.threads}, f32, seeds: {options.seeds}, "
+        "in two stages:",
         "",
     ]
     for stage, plan in make_plans(options).items():

@@ -253,7 +253,7 @@ def launch(state: Path, settings: Mapping[str, str], **more: Any) -> Running:
 def start(
     state: Path, settings: Mapping[str, str], *, is_ready_awaited: bool = True, **more: Any
 ) -> Running:
-    """Start an appliance and wait until it listens, and unless told otherwise until it is ready."""
+    """Start an appliance and wait until it listens and, unless told otherwise, is ready."""
     running = launch(state, settings, **more)
 
     def port() -> "re.Match[str] | None":

@@ -48,7 +48,9 @@ def form(appliance: Running, body: bytes, content_type: str = FORM, **more: Any)
     return appliance.predict(body, content_type=content_type, **more)
 
 
-FILE = b'Content-Disposition: form-data; name="file"; filename="car.png"\r\nContent-Type: image/png'
+FILE = (
+    b'Content-Disposition: form-data; name="file"; filename="car.png"\r\nContent-Type: image/png'
+)
 
 
 @pytest.mark.parametrize("deep", [b"[" * 100_000, b"[" * 100_000 + b"]" * 100_000])
@@ -269,9 +271,7 @@ def tensors(**changed: Any) -> dict[str, Any]:
         {**tensors(), "outputs": [{"name": "no-such-output"}]},
     ],
 )
-def test_c18_tensors_that_do_not_fit_are_refused(
-    appliance: Running, body: dict[str, Any]
-) -> None:
+def test_c18_tensors_that_do_not_fit_are_refused(appliance: Running, body: dict[str, Any]) -> None:
     answer = appliance.post_json("/v2/models/colour/infer", body)
     assert answer.status in (400, 413)
     assert answer.json()["error"]
@@ -318,7 +318,11 @@ def test_a_parameter_that_is_not_known_is_refused_by_name(appliance: Running) ->
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", "/api/v1/models"), ("POST", "/api/v1/keys"), ("POST", "/api/v1/models/colour/predict")],
+    [
+        ("GET", "/api/v1/models"),
+        ("POST", "/api/v1/keys"),
+        ("POST", "/api/v1/models/colour/predict"),
+    ],
 )
 def test_c114_a_packed_body_is_refused(appliance: Running, method: str, path: str) -> None:
     headers = {"Content-Encoding": "gzip", "Content-Type": JSON}

@@ -1,7 +1,8 @@
-"""The served OpenAPI document against the running appliance, by schemathesis with all its checks."""
+"""The served OpenAPI document against the running appliance: schemathesis, all its checks."""
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,9 +56,11 @@ def schemathesis(running: Running, directory: Path, *options: str, expected: str
     config = directory / "schemathesis.toml"
     config.write_text(_CONFIG.format(expected=expected, inputs=_INPUTS))
     done = subprocess.run(
-        [ROOT / ".venv/bin/schemathesis", "--config-file", config, "run"]
-        + [f"{running.address}/openapi.json", "--max-examples", EXAMPLES]
-        + ["--no-color", "--request-timeout", "60", *options],
+        [
+            *(Path(sys.executable).with_name("schemathesis"), "--config-file", config, "run"),
+            *(f"{running.address}/openapi.json", "--max-examples", EXAMPLES, "--no-color"),
+            *("--request-timeout", "60", *options),
+        ],
         cwd=ROOT,
         env={**os.environ, "ADMIN_KEY": running.key, "PYTHONPATH": str(ROOT)},
         capture_output=True,

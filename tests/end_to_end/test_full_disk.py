@@ -1,13 +1,12 @@
 """A full disk under the whole product: group D of the catalogue, on a small memory disk."""
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.conftest import Start
-from tests.end_to_end.running import Answer, Running, wait_for
+from tests.end_to_end.running import Answer, wait_for
 from tests.store.small_disk import fill, small_disk
 from tests.tiny_models import picture
 
@@ -25,7 +24,9 @@ def full(answer: Answer) -> bool:
     return answer.status == 507 and answer.problem == "insufficient-storage"
 
 
-def test_c64_on_a_full_disk_models_answer_and_nothing_is_lost(start_one: Start, disk: Path) -> None:
+def test_c64_on_a_full_disk_models_answer_and_nothing_is_lost(
+    start_one: Start, disk: Path
+) -> None:
     appliance = start_one(disk / "state")
     kept = [appliance.new_key(f"kept {number}")[0] for number in range(5)]
     filler = fill(disk)
@@ -86,31 +87,7 @@ def test_c68_a_backup_without_room_leaves_nothing_behind(start_one: Start, disk:
     assert full(appliance.post_json("/api/v1/backups", {}))
     backups = [path.name for path in (appliance.state / "backups").iterdir()]
     assert [name for name in backups if not name.startswith(".")] == [older]
+    assert appliance.get(f"/api/v1/backups/{older}").status == 200
     filler.unlink()
     wait_for(appliance.is_ready, "room")
     assert appliance.post_json("/api/v1/backups", {}).status == 201
-    assert appliance.get(f"/api/v1/backups/{older}").status == 200
-
-
-def test_c70_a_disk_that_turns_read_only_stops_writes_alone(start_one: Start, disk: Path) -> None:
-    appliance = start_one(disk / "state")
-    if remount(disk, "ro"):
-        pytest.skip("a disk in use cannot be made read-only here")
-    refused = wait_for(lambda: failed(appliance), "a refused write")
-    assert refused.status == 503
-    assert appliance.predict(picture()).status == 200
-    assert appliance.get("/api/v1/predictions").status == 200
-    assert remount(disk, "rw") == 0
-    wait_for(lambda: appliance.post_json("/api/v1/keys", WANTED).status == 201, "a write")
-
-
-def failed(appliance: Running) -> Answer | None:
-    answer = appliance.post_json("/api/v1/keys", WANTED)
-    return answer if answer.status != 201 else None
-
-
-def remount(disk: Path, how: str) -> int:
-    done = subprocess.run(
-        ["mount", "-o", f"remount,{how}", str(disk)], capture_output=True, check=False
-    )
-    return done.returncode

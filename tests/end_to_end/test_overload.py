@@ -151,14 +151,19 @@ def test_c33_half_a_million_chunks_are_one_body(appliance: Running) -> None:
 def test_c37_json_beyond_its_limit_is_refused_by_its_length(appliance: Running) -> None:
     body = b"[" + b"[]," * 3_000_000 + b"[]]"
     assert appliance.post_json("/api/v1/keys", body).problem == "payload-too-large"
-    assert appliance.post_json("/v2/models/colour/infer", b'{"inputs":' + body).status in (400, 413)
+    assert appliance.post_json("/v2/models/colour/infer", b'{"inputs":' + body).status in (
+        400,
+        413,
+    )
     assert appliance.get("/live").status == 200
 
 
 def test_an_input_beyond_its_limit_is_refused(start_one: Start) -> None:
     appliance = start_one(LIMITS__INPUT_BYTES=100_000)
     assert appliance.predict(bytes(100_001)).problem == "payload-too-large"
-    form = b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x\"\r\n\r\n%b\r\n--b--\r\n"
+    form = (
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n%b\r\n--b--\r\n'
+    )
     answer = appliance.predict(
         form % bytes(100_001), content_type="multipart/form-data; boundary=b"
     )

@@ -326,9 +326,7 @@ def test_c122_an_edited_audit_row_is_named(start_one: Start) -> None:
     for number in range(5):
         appliance.new_key(f"key {number}")
     assert appliance.command("audit", "verify").returncode == 0
-    changed = edit(
-        appliance.state, "UPDATE audit SET subject = 'another' WHERE sequence = ?", 3
-    )
+    changed = edit(appliance.state, "UPDATE audit SET subject = 'another' WHERE sequence = ?", 3)
     assert changed == 1
     done = appliance.command("audit", "verify")
     assert done.returncode == 1
@@ -368,5 +366,3 @@ def test_c111_host_names_of_others_are_refused(appliance: Running) -> None:
         answer = appliance.get("/live", headers={"Host": host})
         assert answer.status in (400, 421)
     assert appliance.raw(b"GET /live HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 400")
-
-

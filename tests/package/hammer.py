@@ -4,6 +4,7 @@ usage: hammer.py SECONDS THREADS PICTURE, with the key in HAMMER_KEY
 """
 
 import http.client
+import itertools
 import json
 import os
 import sys
@@ -19,7 +20,8 @@ def main(seconds: float, threads: int, picture: bytes) -> None:
     until = time.monotonic() + seconds
     moments: list[tuple[float, float, str]] = []  # when it ended, how long it took, how it ended
     workers = [
-        threading.Thread(target=_send_until, args=(until, picture, moments)) for _ in range(threads)
+        threading.Thread(target=_send_until, args=(until, picture, moments))
+        for _ in range(threads)
     ]
     for worker in workers:
         worker.start()
@@ -37,7 +39,7 @@ def main(seconds: float, threads: int, picture: bytes) -> None:
                 "outcomes": outcomes,
                 "longest_wait_seconds": round(max((took for _, took, _ in moments), default=0), 3),
                 "gap_seconds": round(
-                    max((b - a for a, b in zip(good, good[1:], strict=False)), default=0), 3
+                    max((b - a for a, b in itertools.pairwise(good)), default=0), 3
                 ),
             }
         )

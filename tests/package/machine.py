@@ -42,7 +42,14 @@ def prepared_root(suite: str = "bookworm") -> Path:
     if not (root / "etc" / "os-release").exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(root, ignore_errors=True)
-        command = ["mmdebstrap", "--quiet", "--variant=apt", f"--include={PACKAGES}", suite, str(root)]
+        command = [
+            "mmdebstrap",
+            "--quiet",
+            "--variant=apt",
+            f"--include={PACKAGES}",
+            suite,
+            str(root),
+        ]
         made = subprocess.run(command, capture_output=True, text=True, check=False)
         if made.returncode:
             shutil.rmtree(root, ignore_errors=True)
@@ -103,7 +110,7 @@ class Machine:
 
     def run(self, command: str, *, is_checked: bool = True) -> "subprocess.CompletedProcess[str]":
         """Given a shell command, run it inside and return what it said."""
-        entered = ["nsenter", "-t", str(self.leader), *"-m -u -i -n -p -C -r -w".split()]
+        entered = ["nsenter", "-t", str(self.leader), *_NAMESPACES]
         done = subprocess.run(
             [*entered, "env", "-i", _PATH, "HOME=/root", "LANG=C.UTF-8", "sh", "-c", command],
             capture_output=True,
@@ -124,7 +131,8 @@ class Machine:
         """Given a .deb, install it as an admin does and return what apt said."""
         shutil.copy(package, self.root / "root" / package.name)
         return self.say(
-            f"DEBIAN_FRONTEND=noninteractive apt-get install -y --allow-downgrades /root/{package.name} 2>&1"
+            "DEBIAN_FRONTEND=noninteractive apt-get install -y --allow-downgrades"
+            f" /root/{package.name} 2>&1"
         )
 
     def unit(self, name: str, unit: str = _UNIT) -> str:
@@ -160,7 +168,9 @@ class Machine:
     def _has_leader(self) -> bool:
         assert self._nspawn is not None
         if self._nspawn.poll() is not None:
-            raise Unbootable(f"systemd-nspawn ended: {self._log.read_text(errors='replace')[-600:]}")
+            raise Unbootable(
+                f"systemd-nspawn ended: {self._log.read_text(errors='replace')[-600:]}"
+            )
         children = Path(f"/proc/{self._nspawn.pid}/task/{self._nspawn.pid}/children")
         for child in children.read_text().split():
             if Path(f"/proc/{child}/comm").read_text().strip() == "systemd":
@@ -180,12 +190,13 @@ class Hammer:
         )
 
     def done(self) -> dict[str, Any]:
-        """Wait for the end and return the counts: answered, failed, longest_wait_seconds, gap_seconds."""
+        """Wait for the end and return the counts and times that hammer.py prints."""
         output, _ = self._process.communicate(timeout=HANG_SECONDS * 2)
         found: dict[str, Any] = json.loads(output)
         return found
 
 
+_NAMESPACES = ("-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w")
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 

@@ -40,7 +40,9 @@ def test_after_the_installation_it_is_active_within_ten_seconds_and_says_what_it
 def test_one_line_of_the_installation_says_where_the_key_is_and_what_to_type_next(
     installed: tuple[Machine, str, float],
 ) -> None:
-    lines = [line for line in installed[1].splitlines() if line.startswith("inference-appliance: ")]
+    lines = [
+        line for line in installed[1].splitlines() if line.startswith("inference-appliance: ")
+    ]
     assert len(lines) == 1
     assert f"{STATE}/admin-key" in lines[0]
     assert "appliance doctor" in lines[0]
@@ -128,7 +130,9 @@ def test_another_port_in_the_configuration_is_listened_on_after_a_restart(box: M
     box.run("printf '[http]\\nport = 9000\\n' > /etc/inference-appliance/conf.d/port.toml")
     try:
         box.run("systemctl restart inference-appliance")
-        assert box.say("curl -s -o /dev/null -w '%{http_code}' http://localhost:9000/live") == "200"
+        assert (
+            box.say("curl -s -o /dev/null -w '%{http_code}' http://localhost:9000/live") == "200"
+        )
         assert box.run("curl -s http://localhost:8080/live", is_checked=False).returncode == 7
     finally:
         box.run("rm /etc/inference-appliance/conf.d/port.toml")
@@ -186,9 +190,7 @@ def test_no_line_is_lost_when_the_log_is_rotated_under_load(box: Machine) -> Non
         time.sleep(1)  # some lines between the rotations
         box.run("logrotate -f /etc/logrotate.d/inference-appliance")
     result = load.done()
-    lines = box.say(
-        "cd /var/log/inference-appliance; (zcat -f appliance.log*) | grep -c /predict"
-    )
+    lines = box.say("cd /var/log/inference-appliance; (zcat -f appliance.log*) | grep -c /predict")
     box.run("rm /etc/inference-appliance/conf.d/log.toml; systemctl restart inference-appliance")
     assert int(lines) == result["answered"] + result["failed"], result
 

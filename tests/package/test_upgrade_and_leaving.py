@@ -1,4 +1,4 @@
-"""Install over, disable, mask, downgrade, remove and purge: what the maintainer scripts promise."""
+"""Upgrade, disable, mask, downgrade, remove and purge: what maintainer scripts promise."""
 
 import json
 import time
@@ -60,9 +60,7 @@ def test_a_downgrade_with_the_same_schema_serves_again(box: Machine, package: Pa
     assert json.loads(box.say(PREDICT))["recorded"] is True
 
 
-def test_a_failed_upgrade_leaves_the_old_version_serving(
-    box: Machine, next_package: Path
-) -> None:
+def test_a_failed_upgrade_leaves_the_old_version_serving(box: Machine, next_package: Path) -> None:
     box.run(
         "cd /root && rm -rf bad && mkdir -p bad/DEBIAN && cat > bad/DEBIAN/control <<'END'\n"
         "Package: inference-appliance\nVersion: 0.9\nArchitecture: amd64\nMaintainer: a <a@b>\n"
@@ -106,7 +104,8 @@ def test_purge_deletes_the_state_keeps_the_backups_and_says_so(box: Machine) -> 
     assert "the backups in /var/backups/inference-appliance are kept" in said
     assert box.say("ls /var/backups/inference-appliance/*.backup")
     left = box.say(
-        "ls -d /etc/inference-appliance /etc/default/inference-appliance /var/lib/inference-appliance"
+        "ls -d /etc/inference-appliance /etc/default/inference-appliance"
+        " /var/lib/inference-appliance"
         " /var/cache/inference-appliance /var/log/inference-appliance /usr/lib/inference-appliance"
         " /run/inference-appliance /etc/cron.d/inference-appliance"
         " /var/lib/systemd/timers/stamp-inference-appliance-* /etc/systemd/system/*/inference-app*"

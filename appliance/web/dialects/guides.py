@@ -95,7 +95,9 @@ class VehicleClassifier:
     def on_post(self, request: falcon.Request, response: falcon.Response) -> VehicleReply:
         """Answer the guide's shape with the vehicle model's attributes."""
         if uploads.media_type(request.content_type) != "multipart/form-data":
-            raise errors.UnsupportedMedia("Send a multipart form with the picture as its part 'file'.")
+            raise errors.UnsupportedMedia(
+                "Send a multipart form with the picture as its part 'file'."
+            )
         upload = uploads.only_file(request, most_bytes=self._limits.input_bytes)
         answer = self._predictor.predict(
             Request(

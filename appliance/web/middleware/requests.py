@@ -17,9 +17,7 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 class RequestObserver(Protocol):
     """Whoever wants to know of every finished request."""
 
-    def request_finished(
-        self, *, route: str, method: str, status: int, seconds: float
-    ) -> None:
+    def request_finished(self, *, route: str, method: str, status: int, seconds: float) -> None:
         """Count one request."""
 
     def rate_limited(self, kind: str) -> None:
@@ -32,7 +30,9 @@ class Requests:
     Threads: one request is handled by one thread; the object holds no state of its own.
     """
 
-    def __init__(self, observer: RequestObserver, line: Callable[[RequestLine], None] | None) -> None:
+    def __init__(
+        self, observer: RequestObserver, line: Callable[[RequestLine], None] | None
+    ) -> None:
         self._observer = observer
         self._line = line
 

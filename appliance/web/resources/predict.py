@@ -3,7 +3,6 @@
 from typing import Any
 
 import falcon
-import msgspec
 
 from appliance import errors
 from appliance.actions.predict import Answer, Predictor, Request, Timing
@@ -59,9 +58,7 @@ class Predict:
         problems=PROBLEMS,
         tag="Predictions",
     )
-    def on_post(
-        self, request: falcon.Request, response: falcon.Response, *, model: str
-    ) -> Answer:
+    def on_post(self, request: falcon.Request, response: falcon.Response, *, model: str) -> Answer:
         """Answer one input."""
         return self._answer(request, response, model, None)
 
@@ -121,5 +118,3 @@ def version_number(text: str) -> int:
     if not (text.isascii() and text.isdecimal()) or len(text) > 9 or int(text) < 1:
         raise InvalidInput("A version is a whole number from 1.", pointer="/path/version")
     return int(text)
-
-

@@ -1,0 +1,116 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from appliance.host.confinement import allowed_cores
+
+
+def run(program: str) -> str:
+    found = subprocess.run(
+        [sys.executable, "-c", f"import os, resource, signal\n{program}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert found.returncode == 0, found.stderr
+    return found.stdout.strip()
+
+
+CONFINE = "from appliance.host import confinement\n"
+
+
+def test_a_confined_process_cannot_take_more_memory_than_it_may() -> None:
+    found = run(
+        CONFINE + "confinement.confine(memory_bytes=1 << 28, open_files=64)\n"
+        "try:\n    bytearray(1 << 29)\n"
+        "except MemoryError:\n    print('refused', resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+    assert found == "refused (64, 64)"
+
+
+def test_a_lower_limit_from_outside_is_kept() -> None:
+    found = run(
+        "resource.setrlimit(resource.RLIMIT_AS, (1 << 29, 1 << 29))\n"
+        + CONFINE
+        + "import ctypes\n"
+        "confinement.confine(memory_bytes=1 << 40, open_files=32)\n"
+        "print(resource.getrlimit(resource.RLIMIT_AS)[1] == 1 << 29,"
+        " resource.getrlimit(resource.RLIMIT_CORE))"
+    )
+    assert found == "True (0, 0)"
+
+
+def test_a_child_dies_with_its_parent() -> None:
+    program = (
+        CONFINE + "import sys, time\n"
+        "reader, writer = os.pipe()\n"
+        "if os.fork() == 0:\n"
+        "    confinement.die_with_parent()\n"
+        "    os.write(writer, b'x')\n"
+        "    time.sleep(600)\n"
+        "os.read(reader, 1)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    # The pipe ends only when the last process that holds it is gone.
+    found = subprocess.run(
+        [sys.executable, "-c", f"import os, resource, signal\n{program}"],
+        stdout=subprocess.PIPE,
+        timeout=60,
+    )
+    assert found.returncode == -signal.SIGKILL
+
+
+def test_signals_for_a_whole_group_are_left_to_the_front() -> None:
+    found = run(
+        CONFINE + "confinement.reset_signals()\n"
+        "[os.kill(os.getpid(), n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]\n"
+        "print('alive', signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL)"
+    )
+    assert found == "alive True"
+
+
+def test_a_process_shows_its_name() -> None:
+    found = run(
+        CONFINE + "confinement.set_process_name('ia-vehicle-type-and-more')\n"
+        "print(open('/proc/self/comm').read())"
+    )
+    assert found == "ia-vehicle-type"
+
+
+@pytest.fixture
+def cgroups(tmp_path: Path) -> Path:
+    (tmp_path / "root" / "system.slice" / "appliance.service").mkdir(parents=True)
+    (tmp_path / "own").write_text("0::/system.slice/appliance.service\n")
+    return tmp_path
+
+
+def cores(cgroups: Path) -> int:
+    return allowed_cores(cgroups=cgroups / "root", own_cgroup=cgroups / "own")
+
+
+def test_without_a_quota_the_affinity_counts(cgroups: Path) -> None:
+    assert cores(cgroups) == len(os.sched_getaffinity(0))
+    (cgroups / "root" / "cpu.max").write_text("max 100000\n")
+    assert cores(cgroups) == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize("place", ["", "system.slice", "system.slice/appliance.service"])
+def test_a_quota_anywhere_above_counts_rounded_up(cgroups: Path, place: str) -> None:
+    (cgroups / "root" / place / "cpu.max").write_text("50000 100000\n")
+    assert cores(cgroups) == 1
+    (cgroups / "root" / place / "cpu.max").write_text("150000 100000\n")
+    assert cores(cgroups) == min(2, len(os.sched_getaffinity(0)))
+
+
+def test_files_the_kernel_does_not_have_are_no_fault(tmp_path: Path) -> None:
+    assert allowed_cores(cgroups=tmp_path, own_cgroup=tmp_path / "absent") >= 1
+    (tmp_path / "cpu.max").write_text("junk")
+    assert allowed_cores(cgroups=tmp_path, own_cgroup=tmp_path / "absent") >= 1
+
+
+def test_this_machine_has_a_core() -> None:
+    assert 1 <= allowed_cores() <= len(os.sched_getaffinity(0))
