@@ -60,7 +60,7 @@ class Gateway:
         self._config = config
         self._front_socket = front_socket
         self._notifier = notifier
-        self._listener = _bind(config.streams.gateway_host, config.streams.gateway_port)
+        self._listener = bind(config.streams.gateway_host, config.streams.gateway_port)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -83,7 +83,7 @@ class Gateway:
             timeout_seconds=self._config.models.deadline_seconds + settings.waiting_seconds + 5.0,
         )
         server = uvicorn.Server(
-            _server_settings(create_app(front, settings, SystemClock()), self._config)
+            server_settings(create_app(front, settings, SystemClock()), self._config)
         )
         watch = asyncio.create_task(self._watch(server))
         try:
@@ -106,7 +106,9 @@ class Gateway:
             await asyncio.sleep(_TICK_SECONDS)
 
 
-def _server_settings(app: Callable[..., Any], config: Config) -> uvicorn.Config:
+def server_settings(app: Callable[..., Any], config: Config) -> uvicorn.Config:
+    """Given the app and the configuration, return uvicorn's settings."""
+
     class Protocol(DeadlineProtocol):
         header_seconds = config.http.header_seconds
 
@@ -128,7 +130,8 @@ def _server_settings(app: Callable[..., Any], config: Config) -> uvicorn.Config:
     )
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
+    """Given an address and a port, return a listening socket; raise ConfigInvalid, StateUnusable."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

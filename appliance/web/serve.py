@@ -10,6 +10,7 @@ from typing import Any
 
 from appliance import systemd
 from appliance.core import Appliance
+from appliance.engine.served import FAILED, STARTING
 from appliance.log import Journal
 from appliance.web.app import SHAPES, create_app
 from appliance.web.lanes import Lane
@@ -30,6 +31,7 @@ class Service:
         self._parts = parts
         self._notifier = notifier
         self._is_announced = False
+        self._began = time.monotonic()
         self._application = create_app(parts, line=journal.request)
         self._listener = _listener(parts, notifier)
         http = parts.config.http
@@ -90,7 +92,7 @@ class Service:
 
     def _announce(self) -> None:
         readiness = self._parts.health.readiness()
-        if not readiness.ready:
+        if not readiness.ready and self._is_worth_waiting():
             self._notifier.extend_timeout(_EXTEND_SECONDS)
             self._notifier.status(f"Starting: {'; '.join(readiness.reasons)[:200]}")
             return
@@ -98,8 +100,22 @@ class Service:
         models = ", ".join(
             f"{name}@{version}" for name, version in self._parts.engine.active_versions().items()
         )
-        self._notifier.ready(f"Serving {models or 'no model yet'} on port {self.address[1]}")
-        _log.info("ready", extra={"models": models})
+        text = f"Serving {models or 'no model yet'} on port {self.address[1]}"
+        if not readiness.ready:
+            text = f"Not ready: {'; '.join(readiness.reasons)[:200]}. {text}"
+        self._notifier.ready(text)
+        _log.info("ready" if readiness.ready else "started, not ready", extra={"models": models})
+
+    def _is_worth_waiting(self) -> bool:
+        """Return whether what is not ready may still become it by itself.
+
+        A broken model must not keep `systemctl start`, and with it the installation of a package
+        or the start of the machine, waiting for ever.
+        """
+        if time.monotonic() - self._began > self._parts.config.models.start_seconds:
+            return False
+        states = {one.state for one in self._parts.health.models() if one.is_active}
+        return FAILED not in states or STARTING in states
 
     def _authorised(self, headers: Mapping[str, str], address: str) -> bool:
         shaped = {name.upper().replace("-", "_"): value for name, value in headers.items()}

@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 PYTHONPATH=. python scripts/train/steps.py --data ../shared/data/steps
 
 Needs torch, openvino, numpy and msgspec. Every network is kept in `--work` and not trained again.
-Only `oxford` is trained on; `phone` is measured. About 25 minutes of one idle
-core, twice that with `--carriers`. The shipped network was trained in two runs, main and polish,
-so that a new run gives one like it, not the same bits.
+Only `oxford` is trained on; `phone` is measured. About 25 minutes of one idle core, twice that
+with `--carriers`. The stages of the shipped network were trained in separate runs, so that a new
+run gives one like it, not the same bits.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from appliance.tasks.step_events import Pace, Picking, Track, count, pick
 
 Samples = NDArray[np.float32]
 Times = NDArray[np.float64]
-PICKING = Picking(RATE_HZ / STRIDE, 5, 0.15, 0.5, 1.5, 0.0)
+PICKING = Picking(RATE_HZ / STRIDE, 5, 0.25, 0.5, 1.5, 0.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +137,7 @@ def speed(path: pathlib.Path) -> dict[str, float]:
     for size in (1, 256):
         windows = np.random.default_rng(0).normal(0, 3, (size, 3, WINDOW)).astype(np.float32)
         taken = []
-        for _ in range(200 if size == 1 else 40):
+        for _ in range(1000 if size == 1 else 300):
             began = time.perf_counter()
             request.infer({"signal": windows})
             taken.append(time.perf_counter() - began)

@@ -11,8 +11,13 @@ from tests.stream_parts import LetterEngine
 def stream(**changes: object) -> StoredStream:
     fields: dict[str, object] = {
         **dict.fromkeys(("id", "key_id", "key_name"), "x"),
-        **{"model": "letters", "version": 1, "task": "step-detection", "params": {}},
-        **{"created_seconds": 0.0, "last_seconds": 0.0, **changes},
+        "model": "letters",
+        "version": 1,
+        "task": "step-detection",
+        "params": {},
+        "created_seconds": 0.0,
+        "last_seconds": 0.0,
+        **changes,
     }
     return StoredStream(**fields)  # type: ignore[arg-type]
 
