@@ -235,7 +235,7 @@ class _Restarts:
 def _restarts(registry: CollectorRegistry) -> None:
     text = systemd_property("NRestarts")
     if text.isdigit():
-        registry.register(_Restarts(int(text)))  # type: ignore[arg-type]
+        registry.register(_Restarts(int(text)))
 
 
 def systemd_property(name: str, unit: str = _UNIT) -> str:

@@ -4,6 +4,7 @@ Precision is f32 unless the manifest says otherwise: on CPUs with AVX512-BF16 or
 computes in bf16 by default and answers change (DECISIONS.md, "f32 unless a check passed").
 """
 
+import contextlib
 import logging
 import re
 import threading
@@ -78,24 +79,34 @@ class Compiled:
         """Given several sets of inputs, run them side by side and return their outputs in order.
 
         The arrays are the caller's own. All streams work at once, which one thread alone could not
-        keep busy.
+        keep busy. OpenVINO's AsyncInferQueue is not used: it never returns after a refused input.
         """
-        queue = getattr(self._local, "queue", None)
-        if queue is None:
-            queue = self._local.queue = ov.AsyncInferQueue(self._compiled)
-            queue.set_callback(self._collect)
-        answers: list[dict[str, np.ndarray[Any, Any]]] = [{} for _ in requests]
+        pool = getattr(self._local, "pool", None)
+        if pool is None:
+            size = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+            pool = self._local.pool = [self._compiled.create_infer_request() for _ in range(size)]
+        answers = []
         try:
-            for arrays, answer in zip(requests, answers, strict=True):
-                queue.start_async(arrays, answer, share_inputs=True)
-            queue.wait_all()
+            for number, arrays in enumerate(requests):
+                if number >= len(pool):
+                    answers.append(self._finished(pool[number % len(pool)]))
+                pool[number % len(pool)].start_async(arrays, share_inputs=True)
+            for number in range(len(answers), len(requests)):
+                answers.append(self._finished(pool[number % len(pool)]))
         except RuntimeError as fault:
+            del self._local.pool
+            for request in pool:  # they use the caller's arrays, which must outlive them
+                with contextlib.suppress(RuntimeError):
+                    request.wait()
             raise InvalidInput(f"The model refused these tensors: {first_words(fault)}.") from None
         return answers
 
-    def _collect(self, request: Any, answer: dict[str, "np.ndarray[Any, Any]"]) -> None:
-        for position, name in enumerate(self._tensors):
-            answer[name] = request.get_output_tensor(position).data.copy()
+    def _finished(self, request: Any) -> dict[str, "np.ndarray[Any, Any]"]:
+        request.wait()
+        return {
+            name: request.get_output_tensor(position).data.copy()
+            for position, name in enumerate(self._tensors)
+        }
 
 
 class Network:

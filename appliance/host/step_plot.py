@@ -4,6 +4,7 @@ Drawing needs Pillow and numpy, which the command line must not import; so it ru
 a job as JSON on standard input, and gets the PNG on standard output.
 """
 
+import functools
 import math
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ _LEFT, _RIGHT = 62, 20
 #: Drawn so many times as large and then reduced, as Pillow draws lines without smoothing.
 _SCALE = 2
 _MOST_PANELS = 12
+#: In m/s²; no sensor measures more, so what is beyond is a fault of the file.
+_MOST_ACCELERATION = 300.0
 _PANEL_SECONDS = 20.0
 _TICKS_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 _INK, _PALE, _BAND = "#222222", "#d9dde2", "#f7f8fa"
@@ -90,7 +93,7 @@ def draw(job: Job) -> bytes:
         _draw_signal(pen, panel, times, values)
         _draw_steps(pen, panel, job.steps, times, values)
     buffer = BytesIO()
-    image.resize((_WIDTH, height), Image.Resampling.LANCZOS).save(buffer, "PNG", optimize=True)
+    image.resize((_WIDTH, height), Image.Resampling.LANCZOS).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -105,7 +108,7 @@ def _signal(job: Job) -> tuple[Array, Array]:
     sound = np.isfinite(times) & np.isfinite(values)
     if not sound.any():
         return np.array([0.0, 1.0]), np.array([0.0, 0.0])
-    return times[sound], values[sound]
+    return times[sound], np.minimum(values[sound], _MOST_ACCELERATION)
 
 
 def _panels(times: Array, values: Array) -> list[Panel]:
@@ -174,6 +177,7 @@ def _ticks(low: float, high: float, *, most: int) -> list[float]:
     return [round(number * step, 6) for number in range(first, math.floor(high / step) + 1)]
 
 
+@functools.cache
 def _font(points: int) -> "ImageFont.FreeTypeFont | ImageFont.ImageFont":
     return ImageFont.load_default(points * _SCALE)
 

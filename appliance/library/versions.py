@@ -16,7 +16,11 @@ from appliance.library.manifest import Name, read_manifest
 _log = logging.getLogger(__name__)
 STARTER_DIRECTORY = Path(__file__).resolve().parent.parent / "starter"
 _VERSION = re.compile(r"[1-9][0-9]{0,9}")
-_NET_TAG = re.compile(rb"<net\b[^>]{0,1000}?\bversion=\"([0-9]{1,6})\"")
+_NET_TAG = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}\?>)?\s*(?:<!--.{0,1000}?-->\s*)?"
+    rb"<net\b[^>]{0,1000}?\bversion=\"([0-9]{1,6})\"",
+    re.DOTALL,
+)
 _HEAD_BYTES = 4096
 _OLDEST_IR, _NEWEST_IR = 10, 11
 
@@ -151,7 +155,7 @@ def _check_head(path: Path) -> None:
         head = file.read(_HEAD_BYTES)
     if b"<!DOCTYPE" in head or b"<!ENTITY" in head:
         raise ModelInvalid("model.xml declares entities, which a model may not.")
-    found = _NET_TAG.search(head)
+    found = _NET_TAG.match(head)
     if found is None:
         raise ModelInvalid("model.xml is not an OpenVINO IR: it does not begin with <net … >.")
     version = int(found[1])

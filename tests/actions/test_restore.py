@@ -71,7 +71,7 @@ def test_a_restore_that_starts_takes_place(
 def test_a_failing_trial_start_brings_the_old_state_back(
     saved: Path, state_dir: Path, clock: ManualClock
 ) -> None:
-    with pytest.raises(BackupInvalid, match="exit status 78.*state from before is back") as told:
+    with pytest.raises(BackupInvalid, match=r"exit status 78.*state from before is back") as told:
         restore_and_prove(saved, state_dir, clock=clock, starts=lambda: "exit status 78")
     assert says(state_dir, clock) == "later"
     failed = Path(told.value.detail.rpartition(" in ")[2].rstrip("."))

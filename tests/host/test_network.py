@@ -169,11 +169,11 @@ def test_a_manifest_that_does_not_fit_the_model_is_told(
     [
         ("model.bin", lambda content: content[:-3], "Incorrect weights in bin file"),
         ("model.bin", lambda content: b"", "Incorrect weights in bin file"),
-        ("model.xml", lambda content: content[: len(content) // 2], "tags mismatch"),
+        ("model.xml", lambda content: content[: len(content) // 2], "tags mismatch|Error parsing"),
         ("model.xml", substitute('type="ReduceMean"', 'type="ReduceX"'), "operation .* ReduceX"),
         ("model.xml", substitute('version="opset1"', 'version="opset99"'), "opset99"),
         ("model.xml", substitute('version="11"', 'version="12"'), "newer OpenVINO"),
-        ("model.xml", lambda content: b"PK\3\4" + content, "not an OpenVINO IR|cannot read"),
+        ("model.xml", lambda content: b"PK\3\4" + content, "not an OpenVINO IR"),
     ],
 )
 def test_a_broken_file_is_told_in_plain_words(

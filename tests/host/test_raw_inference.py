@@ -69,7 +69,7 @@ def test_a_relayed_call_carries_an_encoded_picture(tmp_path: Path) -> None:
             {
                 "name": "image",
                 "datatype": "BYTES",
-                "shape": [1, 1],
+                "shape": [1],
                 "parameters": {"binary_data_size": len(encoded) + 4},
             }
         ]

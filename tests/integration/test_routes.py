@@ -22,9 +22,7 @@ Operations = set[tuple[str, str]]
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator["falcon.App"]:
     """The whole app over a real appliance without models."""
     state = tmp_path_factory.mktemp("routes")
-    config = Config(
-        state=State(dir=str(state), reserve_bytes=1), models=Models(starter=False)
-    )
+    config = Config(state=State(dir=str(state), reserve_bytes=1), models=Models(starter=False))
     parts = assemble(config, SystemClock())
     yield create_app(parts)
     parts.stop()

@@ -157,6 +157,16 @@ def test_what_is_not_an_ir_of_this_release_is_refused(tmp_path: Path, ir: str, w
         model_file(directory)
 
 
-def test_an_ir_of_this_release_is_taken(tmp_path: Path) -> None:
-    directory = write_version(tmp_path / "m" / "1")
+@pytest.mark.parametrize(
+    "ir",
+    [
+        IR,
+        "\ufeff" + IR,
+        IR.partition("\n")[2],
+        IR.replace("<net", "<!-- by hand -->\n<net"),
+        IR.replace('name="m" version="11"', 'version="10" name="m"'),
+    ],
+)
+def test_an_ir_of_this_release_is_taken(tmp_path: Path, ir: str) -> None:
+    directory = write_version(tmp_path / "m" / "1", ir=ir)
     assert model_file(directory) == directory / "model.xml"

@@ -81,15 +81,17 @@ class Machine:
             *("systemd-nspawn", "-q", "-D", str(self.root), "--register=no", "--keep-unit"),
             *("--boot", "--console=read-only", "--private-network", f"--machine={self._name}"),
         ]
-        self._nspawn = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=self._log.open("ab"),
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
-            preexec_fn=_own_cgroup,
-            start_new_session=True,
-        )
+        self.leader = 0
+        with self._log.open("ab") as log:
+            self._nspawn = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+                preexec_fn=_own_cgroup,
+                start_new_session=True,
+            )
         self.wait_for(self._has_leader, "the machine's systemd")
         self.run("systemctl is-system-running --wait", is_checked=False)
 
@@ -152,11 +154,11 @@ class Machine:
             time.sleep(0.1)
         raise AssertionError(f"waited for {what} in vain\n{self.journal()[-3000:]}")
 
-    def journal(self) -> str:
+    def journal(self, *, lines: int = 60) -> str:
         """Return the end of the service's journal."""
         if not self.leader:
             return self._log.read_text(errors="replace")
-        return self.run(f"journalctl -u {_UNIT} -n 60 --no-pager", is_checked=False).stdout
+        return self.run(f"journalctl -u {_UNIT} -n {lines} --no-pager", is_checked=False).stdout
 
     def hammer(self, seconds: float, *, threads: int = 4) -> "Hammer":
         """Start to send predictions from inside for so long; the result is its `done()`."""

@@ -26,7 +26,8 @@ class Scripted:
         status = self._answers.pop(0)
         if status == 0:
             raise Unavailable("Nobody answers.")
-        view = {"id": "a", "model": "m", "next_sequence": 5, "ended": None, "detail": "So."}
+        view = {"id": "a", "model": "m", "next_sequence": 5, "ended": None}
+        view |= {"type": "/problems/x", "title": "X", "status": status, "detail": "So."}
         return Reply(status, json.dumps(view).encode())
 
 

@@ -4,7 +4,7 @@ import contextlib
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.errors import InvalidInput, MalformedRequest
@@ -18,6 +18,8 @@ from appliance.stream.frames import (
     read_frame,
 )
 
+ROWS = st.dictionaries(st.text(max_size=3), st.integers(), max_size=2)
+
 
 def test_a_frame_tells_its_number_and_whether_it_ends() -> None:
     assert read_frame('{"sequence":7,"readings":[]}').sequence == 7
@@ -27,7 +29,8 @@ def test_a_frame_tells_its_number_and_whether_it_ends() -> None:
     assert read_frame(b"\x00\x01") == Frame(b"\x00\x01", BINARY)
 
 
-@given(st.lists(st.lists(st.dictionaries(st.text(max_size=3), st.integers()), max_size=3)))
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(ROWS, max_size=3), max_size=5))
 def test_merged_readings_are_all_the_readings_in_order(parts: list[list[dict[str, int]]]) -> None:
     frames = [read_frame(json.dumps({"readings": rows})) for rows in parts]
     if not frames:
@@ -37,6 +40,7 @@ def test_merged_readings_are_all_the_readings_in_order(parts: list[list[dict[str
     assert merged["readings"] == [row for rows in parts for row in rows]
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.text() | st.binary())
 def test_any_message_is_read_or_refused(message: str | bytes) -> None:
     with contextlib.suppress(InvalidInput, MalformedRequest):

@@ -1,5 +1,6 @@
 """Query strings and JSON bodies are read strictly: what is not understood is refused by name."""
 
+import contextlib
 from typing import Annotated, Any
 
 import falcon
@@ -74,7 +75,7 @@ def test_a_parameter_that_does_not_fit_is_named(query: str, pointer: str) -> Non
 
 
 def test_an_unknown_parameter_is_told_with_the_known_ones() -> None:
-    with pytest.raises(InvalidInput, match="'limits'.*limit, from, names, is_open"):
+    with pytest.raises(InvalidInput, match=r"'limits'.*limit, from, names, is_open"):
         parsing.query(asked("limits=3"), Wanted)
 
 
@@ -128,9 +129,7 @@ def test_json_of_another_shape_is_refused_with_the_place(body: bytes, pointer: s
     assert pointers(refused.value) == [pointer]
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"{", b"name=a", b'{"name":"\xff"}', b'{"name":"a"}x']
-)
+@pytest.mark.parametrize("body", [b"", b"{", b"name=a", b'{"name":"\xff"}', b'{"name":"a"}x'])
 def test_bytes_that_are_no_json_are_malformed(body: bytes) -> None:
     with pytest.raises(MalformedRequest):
         parsing.json_body(asked(body=body), Body)
@@ -143,10 +142,8 @@ def test_json_nested_without_end_is_malformed() -> None:
 
 @given(body=st.binary(max_size=60) | st.text(max_size=40).map(str.encode))
 def test_no_body_breaks_the_parser(body: bytes) -> None:
-    try:
-        parsing.decode_json(body, Body)
-    except (InvalidInput, MalformedRequest):
-        pass
+    with contextlib.suppress(InvalidInput, MalformedRequest):
+        assert isinstance(parsing.decode_json(body, Body), Body)
 
 
 @pytest.mark.parametrize("media", ["", "text/plain", "application/xml", "application/jsonx"])

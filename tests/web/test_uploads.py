@@ -129,7 +129,7 @@ def refuses(body: bytes, headers: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     "headers",
     [
-        'Content-Disposition: form-data; name="file"; filename*=bogus\'\'%ff',
+        "Content-Disposition: form-data; name=\"file\"; filename*=bogus''%ff",
         "Content-Disposition: form-data; name=\"file\"; filename*=utf-8''%ff%fe",
         'Content-Disposition: form-data; name="file"\r\nContent-Type: nonsense',
         "Content-Disposition: form-data",

@@ -27,14 +27,12 @@ def test_no_version_in_the_path_is_the_active_one(engine: StubEngine) -> None:
 
 @pytest.mark.parametrize("version", ["", "0", "-1", "x", "3.0", "٣", "+3", " 3", "9" * 11])
 def test_what_cannot_be_a_version_is_an_unknown_model(version: str) -> None:
-    with pytest.raises(NotFound, match="^Request for unknown model: 'vehicle-type'"):
+    with pytest.raises(NotFound, match=r"^Request for unknown model: 'vehicle-type'"):
         version_number("vehicle-type", version)
 
 
 def test_the_words_clients_look_for_name_model_and_version() -> None:
-    assert unknown_model("add", None).detail == (
-        "Request for unknown model: 'add' is not found."
-    )
+    assert unknown_model("add", None).detail == ("Request for unknown model: 'add' is not found.")
     assert unknown_model("add", "9").detail == (
         "Request for unknown model: 'add' version 9 is not found."
     )

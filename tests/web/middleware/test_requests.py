@@ -1,4 +1,4 @@
-"""Every request has an id, a line in the log and a place in the metrics, whatever becomes of it."""
+"""Every request has an id, a line in the log and a place in the metrics, however it ends."""
 
 import re
 import time

@@ -97,9 +97,7 @@ def test_server_timing_names_every_step_in_milliseconds() -> None:
     )
 
 
-def test_a_version_in_the_path_is_the_one_that_answers(
-    served: Routed, engine: StubEngine
-) -> None:
+def test_a_version_in_the_path_is_the_one_that_answers(served: Routed, engine: StubEngine) -> None:
     path = "/api/v1/models/vehicle-type/versions/2/predict"
     assert served.post(path, b"bytes", headers=PNG).json["version"] == 2
     assert engine.calls[0][1] == 2
@@ -138,9 +136,7 @@ def test_an_empty_input_is_refused_before_any_model(served: Routed, engine: Stub
 
 
 def test_an_input_beyond_the_limit_is_refused(served: Routed, engine: StubEngine) -> None:
-    assert "limits.input_bytes" in problem(
-        served.post(PATH, b"x" * (MOST + 1), headers=PNG), 413
-    )
+    assert "limits.input_bytes" in problem(served.post(PATH, b"x" * (MOST + 1), headers=PNG), 413)
     assert engine.calls == []
 
 

@@ -109,9 +109,7 @@ def test_a_csv_export_is_a_file_spreadsheets_can_open_safely(
     assert {row["label"] for row in rows} == {"'=1+1"}
 
 
-def test_a_json_lines_export_has_one_row_on_each_line(
-    served: Routed, database: Database
-) -> None:
+def test_a_json_lines_export_has_one_row_on_each_line(served: Routed, database: Database) -> None:
     ids = {remember(database) for _ in range(3)}
     answer = served.get(PATH, query_string="format=jsonl")
     assert answer.headers["content-type"] == "application/jsonl"
@@ -154,8 +152,6 @@ def test_operators_and_admins_see_all_rows(
 
 
 @pytest.mark.parametrize("row_id", ["0", "x" * 500, "%00", "'; DROP TABLE predictions; --"])
-def test_an_id_that_is_none_is_not_found(
-    served: Routed, database: Database, row_id: str
-) -> None:
+def test_an_id_that_is_none_is_not_found(served: Routed, database: Database, row_id: str) -> None:
     assert served.get(f"{PATH}/{row_id}").status_code == 404
     assert predictions.count(database) == 0
