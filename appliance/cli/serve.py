@@ -11,7 +11,7 @@ from appliance.cli.start import read_loaded
 from appliance.clock import SystemClock
 from appliance.config_file import as_toml
 from appliance.core import assemble
-from appliance.web.serve import Service
+from appliance.web.serve import Serving
 
 
 @click.command()
@@ -30,7 +30,7 @@ def serve(context: click.Context, config_path: str | None) -> None:
     with notifier.patience("Opening the database"):
         parts = assemble(config, SystemClock(), config_text=as_toml(loaded))
     try:
-        service = Service(parts, journal, notifier)
+        service = Serving(parts, journal, notifier)
         host, port = service.address
         click.echo(
             f"Inference appliance on http://{host}:{port}  ·  documentation at /docs\n"

@@ -12,7 +12,7 @@ import msgspec
 from appliance import frames
 from appliance.errors import Internal, ModelInvalid, PayloadTooLarge, Problem
 from appliance.host import confinement
-from appliance.host.service import HostedModel, load
+from appliance.host.hosted_model import HostedModel, load
 from appliance.host.specification import HostEvent, HostSpecification
 
 _log = logging.getLogger(__name__)

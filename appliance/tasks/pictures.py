@@ -7,13 +7,10 @@ conversion; 16-bit colour loses its low bytes; 16-bit grey is divided by 257; fl
 wider grey is stretched from its own darkest and brightest value to 0–255.
 """
 
-import contextlib
-import functools
-import io
 from typing import TYPE_CHECKING, Any
 
-from appliance.errors import InvalidInput, PayloadTooLarge, Problem, UnsupportedMedia
-from appliance.tasks.contract import Limits, Payload
+from appliance.errors import InvalidInput
+from appliance.tasks.picture_head import open_picture, pillow_words, too_much_memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,46 +31,8 @@ MEDIA_TYPES = (
     "application/octet-stream",
 )
 _EXIF_ORIENTATION = 0x0112
-#: The longest side a JPEG can have; a picture longer than that is a bomb, not a picture.
-_LARGEST_SIDE = 65_500
-_LFS_POINTER = b"version https://git-lfs"
-#: What Pillow says, where its words would tell a client nothing.
-_PLAINER = {
-    "decoder error -2": "its compressed data cannot be decoded",
-    "broken data stream when reading image file": "its compressed data is damaged",
-    "unrecognized data stream contents when reading image file": "its compressed data is damaged",
-}
 
-
-def open_picture(payload: Payload, limits: Limits) -> "Image":
-    """Given a payload, return the picture with its header read and no pixel decoded yet.
-
-    The content decides what it is, not the media type or a file name. Raise UnsupportedMedia when
-    it is not one of the allowed formats, PayloadTooLarge beyond the pixel limit, InvalidInput when
-    the header is broken.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    if not payload.body:
-        raise InvalidInput("The picture is empty: the request carried no bytes.")
-    main_type = payload.content_type.partition("/")[0]
-    if main_type not in ("image", "") and payload.content_type != "application/octet-stream":
-        raise UnsupportedMedia(
-            f"{payload.content_type} is not a picture. Send the picture's own bytes as image/jpeg,"
-            " image/png or another image type."
-        )
-    Image.MAX_IMAGE_PIXELS = None  # the limit below answers with our own words
-    allowed = _known_formats(limits.image_formats)
-    try:
-        picture = Image.open(io.BytesIO(payload.body), formats=allowed)
-    except UnidentifiedImageError:
-        raise _unidentified(bytes(payload.body[:32]), allowed) from None
-    except MemoryError:
-        raise _too_much_memory() from None
-    except Exception as fault:
-        raise InvalidInput(f"The picture's header is broken: {_words(fault)}.") from None
-    _check_size(picture, limits)
-    return picture
+__all__ = ["MEDIA_TYPES", "decode_picture", "open_picture", "upright_rgb"]
 
 
 def decode_picture(
@@ -121,9 +80,9 @@ def upright_rgb(picture: "Image", smallest: "Size | None" = None) -> "Image":
         # already and says so.
         return _turned(_rgb(picture), _orientation(picture))
     except MemoryError:
-        raise _too_much_memory() from None
+        raise too_much_memory() from None
     except Exception as fault:
-        raise InvalidInput(f"The picture is broken or cut off: {_words(fault)}.") from None
+        raise InvalidInput(f"The picture is broken or cut off: {pillow_words(fault)}.") from None
 
 
 def _orientation(picture: "Image") -> int:
@@ -224,64 +183,3 @@ def _letterboxed(
     resized = picture.resize(inner, Image.Resampling.BILINEAR, box=box)
     canvas.paste(resized, ((target[0] - inner[0]) // 2, (target[1] - inner[1]) // 2))
     return canvas
-
-
-def _check_size(picture: "Image", limits: Limits) -> None:
-    width, height = picture.size
-    if width < 1 or height < 1:
-        raise InvalidInput("The picture has no pixels: its width or height is 0.")
-    if width * height > limits.image_pixels:
-        raise PayloadTooLarge(
-            f"The picture has {width}×{height} pixels; at most {limits.image_pixels:,} are decoded"
-            " here (limits.image_pixels). Send a smaller one."
-        )
-    if max(width, height) > _LARGEST_SIDE:
-        raise PayloadTooLarge(
-            f"The picture has {width}×{height} pixels; no side may be longer than"
-            f" {_LARGEST_SIDE:,}. Send a smaller one."
-        )
-
-
-@functools.lru_cache(maxsize=16)
-def _known_formats(wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the wanted formats that this Pillow can read; an unknown one would break them all."""
-    from PIL import Image
-
-    Image.init()
-    return tuple(name for name in (name.upper() for name in wanted) if name in Image.OPEN)
-
-
-def _unidentified(prefix: bytes, allowed: tuple[str, ...]) -> Problem:
-    """Given the first bytes of what Pillow could not open, return the problem with the reason."""
-    from PIL import Image
-
-    if prefix.startswith(_LFS_POINTER):
-        return UnsupportedMedia(
-            "This is a Git LFS pointer, not the picture itself. Send the picture."
-        )
-    names = ", ".join(allowed)
-    for name, (_, accepts) in Image.OPEN.items():
-        is_alike = False
-        with contextlib.suppress(Exception):  # written for prefixes of 16 bytes or more
-            is_alike = accepts is not None and accepts(prefix[:16]) is True
-        if is_alike and name in allowed:
-            return InvalidInput(
-                f"This begins like a {name} picture, but its header is broken or cut off."
-                " Send the whole file."
-            )
-        if is_alike:
-            return UnsupportedMedia(
-                f"{name} pictures are not accepted here. Allowed formats: {names}."
-            )
-    return UnsupportedMedia(f"This is not a picture that is decoded here. Allowed: {names}.")
-
-
-def _too_much_memory() -> PayloadTooLarge:
-    return PayloadTooLarge(
-        "The picture needs more memory than its decoder may use. Send a smaller one."
-    )
-
-
-def _words(fault: Exception) -> str:
-    text = " ".join(str(fault).split())[:200].rstrip(".")
-    return _PLAINER.get(text, text) or type(fault).__name__

@@ -19,13 +19,13 @@ from appliance.web.server import Server, bind
 from appliance.web.unix_door import UnixDoor, as_admin, for_gateway
 
 _log = logging.getLogger(__name__)
-_INFERENCE_PATH = re.compile(r".*/(?:predict|infer|classify|detect_step)|/api/v1/streams/[^/]+")
+_INFERENCE_PATH = re.compile(r".*/(?:predict|infer|classify|detect_step|reset_count)|/api/v1/streams/[^/]+")
 #: Threads of the Unix doors; the gateway has no more connections than its door has threads.
 _ADMIN_THREADS = 2
 _EXTEND_SECONDS = 30
 
 
-class Service:
+class Serving:
     """The running HTTP service of one appliance. Threads: `run` is the main thread's."""
 
     def __init__(self, parts: Appliance, journal: Journal, notifier: systemd.Notifier) -> None:
@@ -148,7 +148,8 @@ class Service:
 
 def lane_of(method: str, path: str) -> Lane:
     """Given a request line, return the lane: predictions wait for models, the rest does not."""
-    if method == "POST" and _INFERENCE_PATH.fullmatch(path.rstrip("/")):
+    # The end of a stream waits for its model as its chunks do.
+    if method in ("POST", "DELETE") and _INFERENCE_PATH.fullmatch(path.rstrip("/")):
         return Lane.INFERENCE
     return Lane.CONTROL
 

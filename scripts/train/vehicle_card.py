@@ -66,7 +66,7 @@ Confusion (rows are the truth):
 {confusion}
 
 Size: {size_bytes:,} bytes. Training: {minutes} minutes for the seeds, on one thread beside other
-work (about 9 minutes of processor time each when little else runs).
+work (10 to 14 minutes of processor time each).
 
 Speed, OpenVINO on one thread, f32, one picture: 0.74 ms median on a nearly idle AVX-512 server
 core (measured once, same graph, before training). While this card was written, beside whatever

@@ -16,6 +16,7 @@ from appliance.errors import Forbidden, InsufficientStorage, InvalidInput, NotFo
 from appliance.metrics import NAMESPACE, Metrics
 from appliance.store import predictions
 from appliance.store.database import Database
+from appliance.store.disk import DiskWatch
 from appliance.tasks.registry import task_named
 from tests.access_parts import opened
 from tests.actions.examples import TRUCK, StubEngine, a_device, a_status
@@ -126,6 +127,25 @@ def test_required_history_refuses_before_the_model_is_asked(
         predictor(engine, database, metrics, required=True).predict(request())
     assert refused.value.status == 507
     assert engine.calls == []
+
+
+def test_required_history_gives_no_answer_that_was_not_accepted_for_writing(
+    engine: StubEngine, metrics: Metrics, tmp_path: Path
+) -> None:
+    """The file takes writes, but on a full disk no new row of the history is accepted."""
+    clock = ManualClock()
+    disk = DiskWatch(tmp_path, reserve_bytes=4096, clock=clock)
+    database = Database.open(
+        tmp_path / "appliance.db", clock=clock, quota_bytes=1 << 30, queue_rows=10, disk=disk
+    )
+    try:
+        disk.note_full()
+        assert database.status().is_writable
+        with pytest.raises(InsufficientStorage):
+            predictor(engine, database, metrics, required=True).predict(request())
+        assert not predictor(engine, database, metrics).predict(request()).recorded
+    finally:
+        database.close()
 
 
 def test_required_history_answers_while_it_can_be_written(

@@ -1,6 +1,7 @@
 import io
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -10,8 +11,22 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from appliance.engine.supervisor import backoff_seconds
-from appliance.errors import ModelInvalid, PayloadTooLarge
-from tests.engine.running import Running, changed, eventually, is_gone, running, stopped
+from appliance.errors import (
+    DeadlineExceeded,
+    HostDied,
+    ModelInvalid,
+    ModelUnavailable,
+    PayloadTooLarge,
+)
+from tests.engine.running import (
+    HANG_SECONDS,
+    Running,
+    changed,
+    eventually,
+    is_gone,
+    running,
+    stopped,
+)
 from tests.tiny_models import write_colour_model, write_hungry_model
 
 
@@ -32,11 +47,11 @@ def test_the_second_host_is_forked_from_the_same_nursery(shared: Running) -> Non
     assert parents == {shared.nursery_process()}
 
 
-def test_the_heart_beats_as_long_as_the_supervisor_goes_round(tmp_path: Path) -> None:
-    with running(tmp_path) as engine:
-        eventually(lambda: engine.engine.supervisor.heartbeat_age_seconds() < 5)
-    beat = engine.engine.supervisor._beat
-    assert engine.engine.supervisor._beat == beat
+def test_the_heart_beats_as_long_as_the_supervisor_goes_round(shared: Running) -> None:
+    supervisor = shared.engine.supervisor
+    before = supervisor._beat
+    eventually(lambda: supervisor._beat > before)
+    assert 0 <= supervisor.heartbeat_age_seconds() < HANG_SECONDS
 
 
 def test_a_step_that_fails_is_not_the_last(shared: Running) -> None:
@@ -133,3 +148,92 @@ def test_hosts_bear_the_models_name_and_no_privilege_to_grow(shared: Running) ->
     assert process.rlimit(psutil.RLIMIT_CORE) == (0, 0)
     assert process.rlimit(psutil.RLIMIT_AS) == (4 * 1024**3, 4 * 1024**3)
     assert Path(f"/proc/{process.pid}/oom_score_adj").read_text().strip() == "500"
+
+
+def test_a_killed_host_fails_the_calls_in_it_by_name_and_is_back(shared: Running) -> None:
+    shared.install("killed")
+    host = shared.process_of("killed")
+    with ThreadPoolExecutor(2) as pool, stopped(host):
+        calls = [pool.submit(shared.predict, "killed") for _ in range(2)]
+        eventually(lambda: shared.status("killed").in_flight == 2)
+        os.kill(host, signal.SIGKILL)
+        for call in calls:
+            with pytest.raises(HostDied, match=r"signal 9 \(SIGKILL\)") as caught:
+                call.result(HANG_SECONDS)
+            assert caught.value.status == 503
+            assert caught.value.retry_after_seconds
+    shared.process_of("killed", after=host)
+    assert shared.predict("killed") == ("red", 1)
+    status = shared.status("killed")
+    assert (status.state, status.restarts, status.canary_ok) == ("ready", 1, True)
+    assert [words for name, words in shared.restarts if name == "killed@1"] == [
+        "signal 9 (SIGKILL); perhaps the kernel was out of memory"
+    ]
+
+
+def test_a_host_that_keeps_dying_is_started_after_growing_pauses(tmp_path: Path) -> None:
+    with running(tmp_path) as engine:
+        engine.install("dying")
+        pauses = []
+        for _ in range(4):
+            os.kill(engine.process_of("dying"), signal.SIGKILL)
+            status = eventually(
+                lambda: (one := engine.status("dying")).state == "starting" and one
+            )
+            assert "its process ended (signal 9 (SIGKILL)" in status.reason
+            assert (status.canary_ok, status.process_id) == (False, None)
+            pauses.append(status.reason.partition("it is started again")[2])
+        assert pauses == ["", " in 0.25 s", " in 0.5 s", " in 1 s"]
+        with pytest.raises(ModelUnavailable, match="is being started: its process ended"):
+            engine.predict("dying")
+        engine.process_of("dying")
+        assert engine.predict("dying") == ("red", 1)
+
+
+def test_a_host_that_hangs_is_told_as_such_and_replaced_after_two_misses(tmp_path: Path) -> None:
+    config = changed(models={"deadline_seconds": 0.5})
+    with running(tmp_path, config) as engine:
+        engine.install("hanging")
+        host = engine.process_of("hanging")
+        with stopped(host):
+            with pytest.raises(DeadlineExceeded, match=r"within 0\.5 s") as caught:
+                engine.predict("hanging")
+            assert caught.value.status == 504
+            assert engine.process_of("hanging") == host
+            with pytest.raises(DeadlineExceeded):
+                engine.predict("hanging")
+            eventually(lambda: is_gone(host))
+        engine.process_of("hanging", after=host)
+        assert engine.predict("hanging") == ("red", 1)
+        assert engine.restarts == [("hanging@1", "it missed 2 deadlines")]
+        assert engine.status("hanging").restarts == 1
+
+
+def test_a_killed_nursery_takes_all_hosts_along_and_all_come_back(tmp_path: Path) -> None:
+    with running(tmp_path) as engine:
+        engine.install("first")
+        engine.install("second")
+        hosts = {engine.process_of("first"), engine.process_of("second")}
+        nursery = engine.nursery_process()
+        os.kill(nursery, signal.SIGKILL)
+        eventually(lambda: all(map(is_gone, [nursery, *hosts])))
+        for name in ("first", "second"):
+            eventually(lambda name=name: engine.status(name).restarts == 1)  # type: ignore[misc]
+            assert engine.process_of(name) not in hosts
+            assert engine.predict(name) == ("red", 1)
+        assert "process that starts models ended: signal 9" in engine.restarts[0][1]
+
+
+def test_a_stopped_engine_leaves_no_process_behind(tmp_path: Path) -> None:
+    with running(tmp_path) as engine:
+        engine.install("ended")
+        engine.install("hung")
+        processes = [engine.nursery_process()]
+        processes += [engine.process_of("ended"), engine.process_of("hung")]
+        os.kill(processes[-1], signal.SIGSTOP)
+        engine.engine.stop()
+        eventually(lambda: all(map(is_gone, processes)))
+        assert engine.status("ended").state == "stopped"
+        with pytest.raises(ModelUnavailable):
+            engine.predict("ended")
+        assert not engine.engine.supervisor._thread.is_alive()

@@ -390,13 +390,3 @@ def test_a_sane_request_id_is_echoed_in_refusals(serving):
     assert reply.problem["request_id"] != "", "refused before or after the id was read"
     reply = serving.get("/", X_Request_ID="trace-7", Content_Length="x")
     assert reply.slug == "malformed-request"
-
-
-def test_a_rule_that_fails_is_a_problem_not_a_hang(serve, caplog):
-    def fails(method, path):
-        raise ValueError("no such route table")
-
-    serving = serve(body_limit=fails)
-    with serving.client() as client:
-        assert client.ask("/echo", b"x").slug == "internal"
-    assert "no such route table" in caplog.text

@@ -81,3 +81,13 @@ def test_nothing_is_let_in_while_stopping():
     rules.is_closing = True
     with pytest.raises(errors.ShuttingDown):
         rules.admit(request("/x"), "")
+
+
+def test_a_rule_that_fails_is_a_problem_not_a_hang(serve, caplog):
+    def fails(method, path):
+        raise ValueError("no such route table")
+
+    serving = serve(body_limit=fails)
+    with serving.client() as client:
+        assert client.ask("/echo", b"x").slug == "internal"
+    assert "no such route table" in caplog.text

@@ -56,7 +56,7 @@ class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: str
 
 
-class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
+class GuideModel(msgspec.Struct, frozen=True, kw_only=True):
     """What answers, in the guide's terms."""
 
     model_type: str
@@ -165,15 +165,15 @@ class StepsGuide:
     @operation(
         summary="Tell which model answers (step detection guide's own route)",
         access=Access.DEVICE,
-        result=ModelInfo,
+        result=GuideModel,
         problems=(errors.NotFound,),
         tag="Guides",
     )
-    def on_get_model(self, request: falcon.Request, response: falcon.Response) -> ModelInfo:
+    def on_get_model(self, request: falcon.Request, response: falcon.Response) -> GuideModel:
         """Describe the step detector that is active."""
         require_model(request.context.caller, steps_guide.MODEL)
         status = self._engine.status(steps_guide.MODEL, None)
-        return ModelInfo(
+        return GuideModel(
             model_type=status.task,
             model_name=status.name,
             model_version=status.version,

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from appliance.errors import InvalidInput, ModelInvalid, Problem
-from appliance.host.service import HostedModel, load
+from appliance.host.hosted_model import HostedModel, load
 from appliance.host.specification import HostSpecification
 from appliance.library.manifest import read_manifest
 from appliance.library.versions import VersionDirectory
@@ -110,7 +110,7 @@ def test_the_canary_asks_the_golden_sample_and_tells_a_wrong_answer(models: Path
     assert body == b""
     sample, payload = hosted.samples[0]
     hosted.samples = ((sample, msgspec.structs.replace(payload, body=picture("blue"))),)
-    with pytest.raises(ModelInvalid, match="expected 'red' .* got 'blue'"):
+    with pytest.raises(ModelInvalid, match=r"expected 'red' .* got 'blue'"):
         hosted.answer({"method": "canary"}, bytearray())
 
 
