@@ -19,7 +19,9 @@ from appliance.web.server import Server, bind
 from appliance.web.unix_door import UnixDoor, as_admin, for_gateway
 
 _log = logging.getLogger(__name__)
-_INFERENCE_PATH = re.compile(r".*/(?:predict|infer|classify|detect_step|reset_count)|/api/v1/streams/[^/]+")
+_INFERENCE_PATH = re.compile(
+    r".*/(?:predict|infer|classify|detect_step|reset_count)|/api/v1/streams/[^/]+"
+)
 #: Threads of the Unix doors; the gateway has no more connections than its door has threads.
 _ADMIN_THREADS = 2
 _EXTEND_SECONDS = 30
