@@ -14,10 +14,10 @@ import click
 from appliance.actions.backup import checked
 from appliance.actions.restore import restore_and_prove
 from appliance.cli.connection import (
+    SOCKET_NAME,
     Connection,
     NotRunning,
     Refused,
-    admin_socket_path,
     connection_of,
 )
 from appliance.cli.owner import become_owner_of
@@ -116,11 +116,18 @@ def trial_start(config: Config, config_path: str | None) -> str:
 
     Return an empty text, or what went wrong.
     """
+    # Of its own: systemd removes the service's runtime directory when it stops it.
+    with tempfile.TemporaryDirectory(prefix="ia-trial-") as runtime:
+        return _trial(config, config_path, Path(runtime))
+
+
+def _trial(config: Config, config_path: str | None, runtime: Path) -> str:
     environment = {
         **os.environ,
         "APPLIANCE_HTTP__HOST": "127.0.0.1",
         "APPLIANCE_HTTP__PORT": "0",
         **_places(config),
+        "APPLIANCE_STATE__RUNTIME_DIR": str(runtime),
     }
     for name in ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "WATCHDOG_USEC", "WATCHDOG_PID"):
         environment.pop(name, None)
@@ -134,7 +141,7 @@ def trial_start(config: Config, config_path: str | None) -> str:
             stderr=output,
         )
         try:
-            fault = _wait_until_ready(process, Connection(admin_socket_path(config)))
+            fault = _wait_until_ready(process, Connection(runtime / SOCKET_NAME))
         finally:
             _end(process, config.http.drain_seconds + _DRAIN_SPARE_SECONDS)
         return f"{fault}: {_last_words(output)}" if process.returncode and fault else fault
@@ -161,7 +168,6 @@ def _places(config: Config) -> dict[str, str]:
     return {
         "APPLIANCE_STATE__DIR": str(places.state),
         "APPLIANCE_STATE__CACHE_DIR": str(places.cache),
-        "APPLIANCE_STATE__RUNTIME_DIR": str(places.runtime),
         "APPLIANCE_BACKUP__DIR": str(places.backups),
     }
 

@@ -70,28 +70,25 @@ def _tried(config: Config, config_path: str | None) -> tuple[str, str]:
     places = places_of(config)
     places.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix="drill-", dir=places.cache))
-    runtime = Path(tempfile.mkdtemp(prefix="ia-drill-"))  # short: Unix sockets go there
     try:
         restored = restore.restore(found[0].path, directory, clock=SystemClock())
         if not restored.manifest.has_model_files and places.models.is_dir():
             # Links would do, but a model that is one is refused.
             shutil.copytree(places.models, directory / "models")
-        return found[0].path.name, trial_start(_apart(config, directory, runtime), config_path)
+        return found[0].path.name, trial_start(_apart(config, directory), config_path)
     except Fault as fault:
         return found[0].path.name, fault.detail
     except OSError as fault:
         return found[0].path.name, f"the drill has no room or no right to work: {fault}"
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-        shutil.rmtree(runtime, ignore_errors=True)
 
 
-def _apart(config: Config, directory: Path, runtime: Path) -> Config:
+def _apart(config: Config, directory: Path) -> Config:
     """Return the configuration of an appliance that has nothing to do with the running one."""
     state = msgspec.structs.replace(
         config.state,
         dir=str(directory),
-        runtime_dir=str(runtime),
         cache_dir=str(directory / "cache"),
     )
     backup = msgspec.structs.replace(config.backup, dir=str(directory / "backups"))

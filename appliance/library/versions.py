@@ -102,11 +102,10 @@ def install_directory(source: Path, models_directory: Path) -> VersionDirectory:
 def _copy(source: Path, partial: Path) -> None:
     """Copy and check a version, make it read-only and bring all of it to the disk."""
     shutil.copytree(source, partial)
-    for path in sorted(partial.rglob("*")):
+    for path in (*sorted(partial.rglob("*")), partial):
         path.chmod(0o750 if path.is_dir() else 0o440)
         _synchronise(path)
     check_sums(partial)
-    _synchronise(partial)
 
 
 def install_starters(

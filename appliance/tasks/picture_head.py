@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import io
+import re
 from typing import TYPE_CHECKING
 
 from appliance.errors import InvalidInput, PayloadTooLarge, Problem, UnsupportedMedia
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 #: The longest side a JPEG can have; a picture longer than that is a bomb, not a picture.
 _LARGEST_SIDE = 65_500
+_COUNT = re.compile(r"\((\d+) pixels\)")
 _LFS_POINTER = b"version https://git-lfs"
 #: What Pillow says, where its words would tell a client nothing.
 _PLAINER = {
@@ -39,12 +41,16 @@ def open_picture(payload: Payload, limits: Limits) -> "Image":
             f"{payload.content_type} is not a picture. Send the picture's own bytes as image/jpeg,"
             " image/png or another image type."
         )
-    Image.MAX_IMAGE_PIXELS = None  # the limit below answers with our own words
+    # Pillow refuses above twice this, and asks before it makes room for a GIF's first frame, which
+    # may be far larger than its screen. Between once and twice it would only warn.
+    Image.MAX_IMAGE_PIXELS = (limits.image_pixels + 1) // 2
     allowed = _known_formats(limits.image_formats)
     try:
         picture = Image.open(io.BytesIO(payload.body), formats=allowed)
     except UnidentifiedImageError:
         raise _unidentified(bytes(payload.body[:32]), allowed) from None
+    except Image.DecompressionBombError as fault:
+        raise _too_many_pixels(fault, limits) from None
     except MemoryError:
         raise too_much_memory() from None
     except Exception as fault:
@@ -67,6 +73,15 @@ def _check_size(picture: "Image", limits: Limits) -> None:
             f"The picture has {width}×{height} pixels; no side may be longer than"
             f" {_LARGEST_SIDE:,}. Send a smaller one."
         )
+
+
+def _too_many_pixels(fault: Exception, limits: Limits) -> PayloadTooLarge:
+    count = _COUNT.search(str(fault))
+    has = f"has {int(count[1]):,} pixels" if count else "is too large"
+    return PayloadTooLarge(
+        f"The picture {has}; at most {limits.image_pixels:,} are decoded here"
+        " (limits.image_pixels). Send a smaller one."
+    )
 
 
 @functools.lru_cache(maxsize=16)

@@ -71,6 +71,8 @@ def upright_rgb(picture: "Image", smallest: "Size | None" = None) -> "Image":
     is no smaller, which saves most of the time and memory. Raise InvalidInput when the pixels are
     broken, PayloadTooLarge when they take too much memory.
     """
+    from PIL import Image
+
     try:
         if smallest and picture.format in ("JPEG", "MPO"):
             is_turned = _orientation(picture) >= 5
@@ -79,7 +81,7 @@ def upright_rgb(picture: "Image", smallest: "Size | None" = None) -> "Image":
         # Asked after loading: only then has a PNG read all its chunks, and a TIFF is upright
         # already and says so.
         return _turned(_rgb(picture), _orientation(picture))
-    except MemoryError:
+    except (MemoryError, Image.DecompressionBombError):
         raise too_much_memory() from None
     except Exception as fault:
         raise InvalidInput(f"The picture is broken or cut off: {pillow_words(fault)}.") from None

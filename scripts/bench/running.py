@@ -72,7 +72,9 @@ class Running:
 
     def _is_ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ready", timeout=5) as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.port}/ready", timeout=5
+            ) as answer:
                 return bool(json.load(answer)["ready"])
         except (urllib.error.URLError, ConnectionError):
             return False

@@ -224,6 +224,20 @@ def test_c14_a_picture_cut_anywhere_is_refused(appliance: Running, kind: str) ->
         assert answer.problem
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"])
+def test_c17_spoilt_pictures_end_no_process(appliance: Running, kind: str) -> None:
+    """Stands in for Pillow's own corpus of crashers, which is not part of its package."""
+    dice = random.Random(kind)
+    host = appliance.host_process_id()
+    for _ in range(25):
+        spoilt = bytearray(noise(kind))
+        for _ in range(dice.randint(1, 8)):
+            # Headers are near the beginning, and there the strangest things happen.
+            spoilt[dice.randrange(dice.choice((64, 512, len(spoilt))))] = dice.randrange(256)
+        assert appliance.predict(bytes(spoilt)).status in (200, 413, 415, 422)
+    assert appliance.host_process_id() == host
+
+
 def test_c15_the_content_decides_what_a_picture_is(appliance: Running) -> None:
     jpeg = picture("blue", format="JPEG")
     for body in (jpeg, jpeg + b"PK\x03\x04 and an archive behind it"):

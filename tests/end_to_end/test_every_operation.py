@@ -11,7 +11,7 @@ from tests.end_to_end.conftest import Start
 from tests.end_to_end.running import ROOT, Running
 
 #: A larger number looks further, for a night; this one keeps within a minute.
-EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "8")
+EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "5")
 
 _CONFIG = """
 seed = 1
@@ -89,7 +89,7 @@ def test_loading_and_unloading_keep_their_document(checked: Running, tmp_path: P
         checked,
         tmp_path,
         "--include-path-regex",
-        "^/v2/(repository|models)",
+        "^/v2/repository",
         # 503 is the documented answer for a model that this very run has unloaded.
         expected='["2xx", "3xx", "4xx", "503"]',
     )

@@ -321,6 +321,20 @@ def test_c119_nobody_else_may_read_the_state(start_one: Start, short_path: Path)
             assert mode & 0o077 & ~allowed == 0, (path, oct(mode))
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["' OR '1'='1", "x' UNION SELECT secret_sha256 FROM keys --", '"; DROP TABLE keys', "%"],
+)
+def test_c121_filters_are_values_and_never_statements(appliance: Running, words: str) -> None:
+    quoted = urllib.parse.quote(words)
+    for name in ("label", "model", "key"):
+        answer = appliance.get(f"/api/v1/predictions?{name}={quoted}")
+        assert answer.json()["predictions"] == []
+    for name in ("cursor", "from", "limit", "version", "min_confidence", "format"):
+        assert appliance.get(f"/api/v1/predictions?{name}={quoted}").problem == "invalid-input"
+    assert appliance.get("/api/v1/keys").status == 200
+
+
 def test_c122_an_edited_audit_row_is_named(start_one: Start) -> None:
     appliance = start_one()
     for number in range(5):

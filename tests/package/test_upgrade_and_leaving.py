@@ -36,7 +36,7 @@ def test_an_upgrade_under_load_keeps_everything_and_shows_a_short_gap(
     assert "Configuration file" not in said  # dpkg asked nothing
     assert result["answered"] > 0
     # Files must not be replaced under a running program: so it stops first, and says so in docs.
-    assert result["gap_seconds"] < 30
+    assert result["gap_seconds"] < 90  # a hang, not a measurement
 
 
 def test_an_upgrade_leaves_a_disabled_service_disabled(
@@ -131,7 +131,7 @@ def test_cron_does_nothing_where_systemd_runs(machine: Machine, package: Path, l
     commands = [
         each.split(None, 6)[6]
         for each in machine.say("cat /etc/cron.d/inference-appliance").splitlines()
-        if each[:1] in "0123456789*"
+        if each and each[0] in "0123456789*"
     ]
     done = machine.run(f"set -x; {commands[line]}")
     assert "inference-appliance backup" not in done.stderr
