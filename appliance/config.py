@@ -1,7 +1,7 @@
 """Every setting of the appliance: its type, default, bounds and meaning, in one place.
 
-From these structs come validation, the commented sample file, the man page, `appliance config show`
-and the environment overrides `APPLIANCE_<SECTION>__<KEY>`. Reading a file is in `config_file.py`.
+From these structs come validation, the commented sample file, the man page, `config show` and the
+environment overrides `APPLIANCE_<SECTION>__<KEY>`. Reading a file is in `config_file.py`.
 """
 
 from typing import Annotated
@@ -33,8 +33,9 @@ class Http(_Section, frozen=True):
     host_names: Annotated[
         tuple[str, ...],
         Meta(
-            description="Host names clients may use besides IP addresses, localhost and this machine's"
-            " own name; an entry *.example.lan covers all below it; ['*'] switches the check off."
+            description="Host names clients may use besides IP addresses, localhost and this"
+            " machine's own name; an entry *.example.lan covers all below it; ['*'] switches the"
+            " check off."
         ),
     ] = ()
     threads: Annotated[Count, Meta(description="Threads that wait for models to answer.")] = 8

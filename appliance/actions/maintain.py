@@ -1,4 +1,4 @@
-"""Maintain: what has to be done now and then so that the appliance can run for years unattended."""
+"""Maintain: what has to be done now and then so that the appliance runs for years unattended."""
 
 import logging
 import threading
@@ -18,7 +18,7 @@ _EXPIRY_SECONDS = 30.0
 
 
 class Maintenance:
-    """Looks at the disk every few seconds, ends idle streams, and every few minutes deletes history
+    """Looks at the disk every few seconds, ends idle streams, and now and then deletes history
     beyond its bounds.
 
     Threads: its own, so that a slow disk never holds up the serving loop; `round` also by tests.

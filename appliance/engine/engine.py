@@ -151,13 +151,13 @@ class Engine:
     def task_of(self, model: str, version: int | None) -> str:
         """Given a model and a version (None: the active one), return its task's name.
 
-        Raise NotFound when there is no such version, ModelUnavailable when its manifest is broken.
+        Raise NotFound when there is no such version, ModelUnavailable when it cannot be served.
         """
         wanted = self._active.get(model) if version is None else version
         served = self._served.get((model, wanted)) if wanted is not None else None
         if served is None:
             served = self._new(self._place(model, version))
-        if not served.manifest.task:
+        if served.state == FAILED:
             served.enter()  # says why
         return served.manifest.task
 

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -293,7 +294,7 @@ class Supervisor:
         for token, child in self._children.items():
             if child.host is host and not child.killed_because:
                 child.kill(reason)
-                self._after(_REPORT_SECONDS, lambda token=token: self._expect_buried(token))  # type: ignore[misc]
+                self._after(_REPORT_SECONDS, partial(self._expect_buried, token))
 
     def _bury(self, event: NurseryEvent) -> None:
         for token, child in list(self._children.items()):

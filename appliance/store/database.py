@@ -79,8 +79,9 @@ class Database:
         """Given the file's path, create or migrate it and start the writer.
 
         `disk` decides when history is no longer recorded and gives up its reserve when a write
-        meets a full disk; `on_commit` is told the seconds each group commit took. Raise SchemaTooNew or StateUnusable, with what to do, when the file or
-        the disk under it cannot be used.
+        meets a full disk; `on_commit` is told the seconds each group commit took. Raise
+        SchemaTooNew or StateUnusable, with what to do, when the file or the disk under it cannot
+        be used.
         """
         if disk is not None:
             disk.prepare()

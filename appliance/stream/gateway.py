@@ -131,7 +131,7 @@ def server_settings(app: Callable[..., Any], config: Config) -> uvicorn.Config:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Given an address and a port, return a listening socket; raise ConfigInvalid, StateUnusable."""
+    """Given address and port, return a listening socket; raise ConfigInvalid, StateUnusable."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

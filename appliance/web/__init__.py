@@ -1,0 +1,1 @@
+"""The HTTP surface: Falcon and waitress are imported only here."""

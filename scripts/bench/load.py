@@ -14,7 +14,9 @@ from statistics import quantiles
 _LUA = """\
 local files = {%(files)s}
 local bodies = {}
-for i, name in ipairs(files) do local f = io.open(name, "rb"); bodies[i] = f:read("*a"); f:close() end
+for i, name in ipairs(files) do
+  local f = io.open(name, "rb"); bodies[i] = f:read("*a"); f:close()
+end
 local at = 0
 wrk.method = "POST"
 request = function()
@@ -22,7 +24,8 @@ request = function()
   return wrk.format("POST", nil, {%(headers)s}, bodies[at])
 end
 done = function(summary, latency, requests)
-  io.write(string.format("RESULT %%d %%d %%d %%d %%f %%f %%f\\n", summary.requests, summary.duration,
+  io.write(string.format("RESULT %%d %%d %%d %%d %%f %%f %%f\\n",
+    summary.requests, summary.duration,
     summary.errors.status, summary.errors.connect + summary.errors.read + summary.errors.timeout,
     latency:percentile(50), latency:percentile(99), latency.mean))
 end

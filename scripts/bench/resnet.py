@@ -31,7 +31,7 @@ activation = "softmax"
 
 
 def write_resnet(models_directory: Path) -> Path:
-    """Given a models directory, write the version `resnet18-sized@1` into it and return its place."""
+    """Given a models directory, write `resnet18-sized@1` into it and return its place."""
     directory = models_directory / "resnet18-sized" / "1"
     directory.mkdir(parents=True)
     random = np.random.default_rng(18)

@@ -134,6 +134,8 @@ def test_a_model_of_an_unknown_task_has_failed_with_the_known_tasks(tmp_path: Pa
         assert engine.failures == ["odd@1"]
         with pytest.raises(ModelUnavailable, match="no task 'face-recognition'"):
             engine.predict("odd")
+        with pytest.raises(ModelUnavailable, match="no task 'face-recognition'"):
+            engine.engine.task_of("odd", None)
 
 
 def test_a_version_in_another_ones_place_is_refused(shared: Running) -> None:

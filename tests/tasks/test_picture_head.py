@@ -120,7 +120,7 @@ def test_a_bomb_is_refused_by_its_header_with_little_memory(bomb: str) -> None:
 def test_the_pixel_limit_is_the_configured_one() -> None:
     body = encoded(Image.new("1", (100, 100)), "PNG")
     assert opened(body, image_pixels=10_000).size == (100, 100)
-    with pytest.raises(PayloadTooLarge, match="10,000 pixels; at most 9,999"):
+    with pytest.raises(PayloadTooLarge, match="pixels; at most 9,999"):
         opened(body, image_pixels=9_999)
 
 

@@ -1,0 +1,1 @@
+"""Routes in the words of other servers, without logic of their own."""
