@@ -19,6 +19,9 @@ from tests.tiny_models import (
     write_two_headed_model,
 )
 
+# A host switches Pillow's warnings off when it starts (host/nursery.py).
+pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
+
 OMZ = Path(__file__).parents[3] / "shared" / "data" / "models" / "omz"
 
 
