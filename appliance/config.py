@@ -135,7 +135,7 @@ class Limits(_Section, frozen=True):
     ] = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF", "TIFF")
     waiting: Annotated[
         Count, Meta(description="Prediction requests that may wait, all models together.")
-    ] = 64
+    ] = 128
     waiting_seconds: Annotated[
         Seconds, Meta(description="Longest wait for a model before 503.")
     ] = 5.0

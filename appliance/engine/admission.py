@@ -28,16 +28,23 @@ class Admission:
         return self._waiting
 
     @contextlib.contextmanager
-    def enter(self) -> Iterator[None]:
-        """Hold one place inside; raise Overloaded when the line is full or the wait too long."""
+    def enter(self, *, waited_seconds: float = 0.0) -> Iterator[None]:
+        """Given how long the caller has waited elsewhere, hold one place inside.
+
+        Raise Overloaded when the line is full or the whole wait too long. Who has waited too long
+        already is sent away even from an open door: the answer would come too late, and those
+        behind would become late as well.
+        """
+        if waited_seconds >= self._waiting_seconds:
+            raise self._too_long(waited_seconds)
         if not self._free.acquire(blocking=False):
-            self._wait()
+            self._wait(waited_seconds)
         try:
             yield
         finally:
             self._free.release()
 
-    def _wait(self) -> None:
+    def _wait(self, waited_seconds: float) -> None:
         with self._lock:
             if self._waiting >= self._most_waiting:
                 raise Overloaded(
@@ -47,14 +54,16 @@ class Admission:
             self._waiting += 1
         started = time.monotonic()
         try:
-            entered = self._free.acquire(timeout=self._waiting_seconds)
+            entered = self._free.acquire(timeout=self._waiting_seconds - waited_seconds)
         finally:
             with self._lock:
                 self._waiting -= 1
         if not entered:
-            waited = time.monotonic() - started
-            raise Overloaded(
-                f"This model stayed busy for {waited:.1f} s (limits.waiting_seconds). Try again"
-                " later.",
-                retry_after_seconds=2.0,
-            )
+            raise self._too_long(waited_seconds + time.monotonic() - started)
+
+    def _too_long(self, waited_seconds: float) -> Overloaded:
+        return Overloaded(
+            f"This model stayed busy for {waited_seconds:.1f} s (limits.waiting_seconds). Try"
+            " again later.",
+            retry_after_seconds=2.0,
+        )

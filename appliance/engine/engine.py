@@ -104,7 +104,7 @@ class Engine:
         while True:
             started = arrived
             try:
-                with served.admission.enter():
+                with served.admission.enter(waited_seconds=arrived - (waiting_since or arrived)):
                     started = time.monotonic()
                     reply, answer = self.ask(served, header, body)
                 break

@@ -90,3 +90,11 @@ def test_many_threads_never_exceed_the_places() -> None:
         thread.join(HANG_SECONDS)
     assert inside == 0
     assert highest <= 3
+
+
+def test_who_has_waited_too_long_elsewhere_is_sent_away_even_from_an_open_door() -> None:
+    door = Admission(most=1, most_waiting=1, waiting_seconds=5.0)
+    with pytest.raises(Overloaded, match=r"5\.5 s"), door.enter(waited_seconds=5.5):
+        pass
+    with door.enter(waited_seconds=4.9):
+        pass
