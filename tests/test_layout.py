@@ -22,7 +22,6 @@ BANNED = frozenset(
 UNMIRRORED = {
     "appliance/__init__.py": "only the version, which test_layout.py compares",
     "appliance/__main__.py": "one call; every end-to-end test starts the product through it",
-    "appliance/web/app.py": "the route table; integration/test_routes.py compares it both ways",
     "appliance/store/migrations/__init__.py": "a list; test_migrate.py runs every migration",
 }
 #: Test files that belong to no single file of the package, and what they test instead.

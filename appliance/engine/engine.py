@@ -9,7 +9,7 @@ from typing import Any
 
 from appliance.config import Config
 from appliance.engine.admission import Admission
-from appliance.engine.served import FAILED, READY, Served
+from appliance.engine.served import FAILED, READY, STARTING, Served
 from appliance.engine.status import ModelStatus
 from appliance.engine.supervisor import Supervisor
 from appliance.errors import (
@@ -251,6 +251,10 @@ class Engine:
         number = self._active.get(model) if version is None else version
         served = self._served.get((model, number)) if number is not None else None
         if served is not None:
+            # Clients that systemd kept waiting over a restart of the appliance would else all be
+            # refused at once. A host that died is another matter: who knows when it will answer.
+            if served.state == STARTING and not served.restarts:
+                served.wait_until_settled(self._config.limits.waiting_seconds)
             return served
         place = self._place(model, number)
         if number is None:

@@ -4,9 +4,8 @@ import logging
 import re
 import signal
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from appliance import systemd
@@ -35,13 +34,11 @@ class Serving:
         self._notifier = notifier
         self._is_announced = False
         self._began = time.monotonic()
-        #: Set when the models have had their chance to start; requests for them wait until then.
-        self._models_are_up = threading.Event()
         self._application = create_app(parts, line=journal.request)
         self._listener = _listener(parts, notifier)
         http = parts.config.http
         self.server = Server(
-            self._held_while_starting,
+            self._application,
             http,
             parts.config.limits,
             listener=self._listener,
@@ -102,7 +99,6 @@ class Serving:
             self._notifier.status(f"Starting: {'; '.join(readiness.reasons)[:200]}")
             return
         self._is_announced = True
-        self._models_are_up.set()
         models = ", ".join(
             f"{name}@{version}" for name, version in self._parts.engine.active_versions().items()
         )
@@ -111,20 +107,6 @@ class Serving:
             text = f"Not ready: {'; '.join(readiness.reasons)[:200]}. {text}"
         self._notifier.ready(text)
         _log.info("ready" if readiness.ready else "started, not ready", extra={"models": models})
-
-    def _held_while_starting(
-        self, environ: dict[str, Any], start_response: Callable[..., Any]
-    ) -> Iterable[bytes]:
-        """Answer a request, one for a model not before the models are up or it has waited enough.
-
-        Clients that systemd kept waiting over a restart would otherwise all be refused at once.
-        """
-        if not self._models_are_up.is_set():
-            lane = lane_of(environ["REQUEST_METHOD"], environ.get("PATH_INFO", ""))
-            if lane is Lane.INFERENCE:
-                self._models_are_up.wait(self._parts.config.limits.waiting_seconds)
-        answer: Iterable[bytes] = self._application(environ, start_response)
-        return answer
 
     def _is_worth_waiting(self) -> bool:
         """Return whether what is not ready may still become it by itself.

@@ -19,6 +19,7 @@ from tests.end_to_end.test_security import png
 from tests.tiny_models import picture
 
 IN_FLIGHT = "inference_appliance_in_flight"
+WAITING = "inference_appliance_waiting"
 
 
 @contextmanager
@@ -72,6 +73,8 @@ def test_c39_clients_that_leave_take_no_place_with_them(start_one: Start) -> Non
             for _ in range(50):
                 with socket.create_connection(("127.0.0.1", appliance.port)) as client:
                     client.sendall(head.encode() + picture())
+            wait_for(lambda: appliance.metric(IN_FLIGHT) >= 1, "a call")
+        wait_for(lambda: appliance.metric(WAITING) == 0, "an empty line")
         wait_for(lambda: appliance.metric(IN_FLIGHT) == 0, "an idle model")
     with ThreadPoolExecutor(4) as pool:
         answers = [one.result(HANG_SECONDS) for one in send(appliance, 16, pool)]

@@ -317,7 +317,7 @@ def test_c119_nobody_else_may_read_the_state(start_one: Start, short_path: Path)
             mode = stat.S_IMODE(path.lstat().st_mode)
             # The group may read what is not secret; the state directory itself keeps it out.
             folder = path.relative_to(appliance.state).parts[0]
-            allowed = 0o050 if folder in ("models", "backups", "cache") else 0
+            allowed = 0o070 if folder in ("models", "backups", "cache", "run") else 0
             assert mode & 0o077 & ~allowed == 0, (path, oct(mode))
 
 

@@ -13,17 +13,18 @@ from tests.end_to_end.conftest import Start
 from tests.end_to_end.running import HANG_SECONDS, wait_for
 from tests.tiny_models import picture
 
+WAITING = "inference_appliance_waiting"
 _WATCHDOG_SECONDS = 1.0
 
 
 def test_c56_requests_in_flight_finish_and_the_exit_is_clean(start_one: Start) -> None:
-    appliance = start_one(MODELS__DEADLINE_SECONDS=60, LIMITS__WAITING_SECONDS=60)
+    appliance = start_one(HTTP__THREADS=4, MODELS__DEADLINE_SECONDS=60, LIMITS__WAITING_SECONDS=60)
     host = appliance.host_process_id()
     assert host is not None
     os.kill(host, signal.SIGSTOP)
     with ThreadPoolExecutor(16) as pool:
         sent = [pool.submit(appliance.predict, picture()) for _ in range(16)]
-        wait_for(lambda: len(established(appliance.port)) >= 16, "sixteen connections")
+        wait_for(lambda: appliance.metric(WAITING, lane="inference") == 12, "sixteen requests")
         appliance.process.send_signal(signal.SIGTERM)
         wait_for(lambda: is_refused(appliance.port), "a closed door")
         assert appliance.process.poll() is None
@@ -37,17 +38,6 @@ def test_c56_requests_in_flight_finish_and_the_exit_is_clean(start_one: Start) -
     connection.close()
     assert recorded == rows
     assert len(rows) == 16
-
-
-def established(port: int) -> list[str]:
-    """The server's ends of connections to the port whose requests have all been read."""
-    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
-    fields = [line.split() for line in lines]
-    return [
-        one[2]
-        for one in fields
-        if one[1].endswith(f":{port:04X}") and one[3] == "01" and one[4].endswith(":00000000")
-    ]
 
 
 def is_refused(port: int) -> bool:

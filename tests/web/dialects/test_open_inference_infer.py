@@ -129,20 +129,20 @@ def test_classification_returns_the_best_labels(
     assert texts[1][0] == f"18.000000:4:{LABELS[4]}"
 
 
-def test_sequence_priority_and_timeout_of_the_client_do_no_harm(
+def test_priority_and_timeout_of_the_client_do_no_harm(
     client: triton.InferenceServerClient,
 ) -> None:
     result = client.infer(
-        "scores",
-        [features()],
-        sequence_id=7,
-        sequence_start=True,
-        sequence_end=True,
-        priority=1,
-        timeout=1000,
-        parameters={"mine": "x"},
+        "scores", [features()], priority=1, timeout=1000, parameters={"mine": "x"}
     )
     assert result.as_numpy("scores").shape == (1, 5)
+
+
+def test_a_sequence_is_refused_in_words_that_name_streams(
+    client: triton.InferenceServerClient,
+) -> None:
+    with pytest.raises(InferenceServerException, match="/api/v1/streams"):
+        client.infer("scores", [features()], sequence_id=7, sequence_start=True)
 
 
 def test_an_encoded_picture_is_an_input_too(client: triton.InferenceServerClient) -> None:

@@ -1,4 +1,4 @@
-"""What the app routes and what its OpenAPI document lists are the same, seen from both sides."""
+"""The whole app: what it routes and what its OpenAPI document lists are the same, both ways."""
 
 import re
 from collections.abc import Iterator
