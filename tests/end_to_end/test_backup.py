@@ -70,8 +70,10 @@ def cut(content: bytes) -> bytes:
 
 
 def flipped(content: bytes) -> bytes:
-    middle = len(content) // 3
-    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    """Change a stretch: single bits may name another place with the very same zeros."""
+    start = len(content) // 3
+    spoilt = bytes(byte ^ 0xFF for byte in content[start : start + 64])
+    return content[:start] + spoilt + content[start + 64 :]
 
 
 @pytest.fixture(scope="module")
