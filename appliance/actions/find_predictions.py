@@ -121,6 +121,8 @@ def one(database: Database, prediction_id: str, caller: Caller) -> Row:
     if prediction is None:
         raise NotFound("There is no such prediction.")
     require_row_of(caller, prediction.key_id, thing="prediction")
+    if not caller.may_use(prediction.model):
+        raise NotFound("There is no such prediction.")
     return _row(prediction)
 
 
@@ -145,6 +147,7 @@ def _filter(search: Search, caller: Caller) -> Filter:
         version=search.version,
         label=search.label,
         key_id=(caller.key_id or "") if own_only else search.key,
+        models=caller.models,
         from_seconds=_seconds(search.from_, "from"),
         to_seconds=_seconds(search.to, "to"),
         least_confidence=search.min_confidence,

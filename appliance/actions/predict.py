@@ -130,7 +130,7 @@ class Predictor:
         """Given an answered tensor request, return whether it was accepted for recording."""
         if not self._history.enabled:
             return False
-        return predictions.record(
+        recorded = predictions.record(
             self._database,
             predictions.Prediction(
                 id=new_id(),
@@ -147,6 +147,8 @@ class Predictor:
                 request_id=turn.request_id,
             ),
         )
+        self._metrics.prediction_answered(is_recorded=recorded)
+        return recorded
 
     def _record(
         self,

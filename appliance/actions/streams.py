@@ -143,7 +143,9 @@ class StreamSessions:
     def page(self, caller: Caller, *, before_id: str | None, limit: int) -> StreamPage:
         """Return one page of streams, newest first: a device's own, or all."""
         own = (caller.key_id or "") if caller.role is Role.DEVICE else None
-        found = streams.find(self._database, key_id=own, before_id=before_id, limit=limit)
+        found = streams.find(
+            self._database, key_id=own, models=caller.models, before_id=before_id, limit=limit
+        )
         cursor = found[-1].id if len(found) == limit else None
         return StreamPage(streams=tuple(view_of(stream) for stream in found), next_cursor=cursor)
 
@@ -179,6 +181,7 @@ class StreamSessions:
     def _own(self, caller: Caller, stream_id: str) -> StoredStream:
         stream = streams.get(self._database, stream_id)
         require_row_of(caller, stream.key_id, thing="stream")
+        require_model(caller, stream.model)
         return stream
 
     def _turn(self, stream: StoredStream, chunk: Chunk, digest: bytes) -> bytes:

@@ -50,6 +50,8 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     version: int | None = None
     label: str | None = None
     key_id: str | None = None
+    #: Only these models; empty: all.
+    models: tuple[str, ...] = ()
     from_seconds: float | None = None
     to_seconds: float | None = None
     least_confidence: float | None = None
@@ -175,6 +177,8 @@ def _conditions(wanted: Filter) -> list[Any]:
         for name in ("model", "version", "label", "key_id")
         if (value := getattr(wanted, name)) is not None
     ]
+    if wanted.models:
+        conditions.append(Row.model.in_(wanted.models))
     if wanted.from_seconds is not None:
         conditions.append(Row.received_seconds >= wanted.from_seconds)
     if wanted.to_seconds is not None:

@@ -35,9 +35,13 @@ def listed(directory: Path) -> tuple[Listed, ...]:
     found = []
     for path in directory.glob(f"*{backup.SUFFIX}"):
         match = _NAME.fullmatch(path.name)
-        if match is None or not path.is_file():
+        if match is None:
             continue
-        made = datetime.strptime(match["stamp"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        try:
+            made = datetime.strptime(match["stamp"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            size = path.stat().st_size
+        except (ValueError, OSError):
+            continue  # a name somebody made up, or gone since the directory was read
         found.append(
             Listed(
                 path=path,
@@ -45,7 +49,7 @@ def listed(directory: Path) -> tuple[Listed, ...]:
                 made_seconds=made.timestamp(),
                 version=match["version"],
                 schema=int(match["schema"]),
-                bytes=path.stat().st_size,
+                bytes=size,
             )
         )
     return tuple(sorted(found, key=lambda one: (one.made_seconds, one.path.name), reverse=True))

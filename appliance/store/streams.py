@@ -70,13 +70,23 @@ def get(store: Store, stream_id: str) -> StoredStream:
 
 
 def find(
-    store: Store, *, key_id: str | None = None, before_id: str | None = None, limit: int = 100
+    store: Store,
+    *,
+    key_id: str | None = None,
+    models: tuple[str, ...] = (),
+    before_id: str | None = None,
+    limit: int = 100,
 ) -> tuple[StoredStream, ...]:
-    """Return streams, newest first, of one key or all; ids sort by time, so `before_id` pages."""
+    """Return streams, newest first, of one key or all and of some models or all (empty).
+
+    Ids sort by time, so `before_id` pages.
+    """
     most = max(1, min(limit, 1000))
     query = StreamRow.select(*_COLUMNS).order_by(StreamRow.id.desc()).limit(most)
     if key_id is not None:
         query = query.where(StreamRow.key_id == key_id)
+    if models:
+        query = query.where(StreamRow.model.in_(models))
     if before_id is not None:
         query = query.where(StreamRow.id < before_id)
     with store.read() as connection:

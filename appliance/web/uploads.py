@@ -1,6 +1,6 @@
 """The bytes of a prediction's input: the body itself, or the `file` part of a multipart form."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import falcon
 from falcon.media.multipart import MultipartFormHandler, MultipartParseOptions
@@ -61,12 +61,22 @@ def only_file(request: falcon.Request, *, most_bytes: int, field: str = "file") 
             body = part.stream.read(most_bytes + 1)
             if len(body) > most_bytes:
                 raise _too_large(most_bytes)
-            found = Upload(body, media_type(part.content_type), (part.filename or "")[:255])
+            found = Upload(body, _part_type(part), (part.filename or "")[:255])
     except (UnicodeDecodeError, AssertionError, ValueError) as fault:
         raise MalformedRequest(f"The form's part headers are not valid: {fault}.") from None
     if found is None:
         raise InvalidInput(f"The form has no part named {field!r}.", pointer=f"/{field}")
     return found
+
+
+def _part_type(part: Any) -> str:
+    """Return a part's media type; a file sent without one is judged by its content alone.
+
+    Falcon says text/plain then (RFC 7578 section 4.4), which many clients that send no type, such
+    as requests, do not mean.
+    """
+    is_typed = b"content-type" in part._headers
+    return media_type(part.content_type) if is_typed else "application/octet-stream"
 
 
 def _form(request: falcon.Request) -> "falcon.media.multipart.MultipartForm":

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -231,3 +232,16 @@ def test_cells_that_are_only_text_stay_as_they_are(database: Database) -> None:
     (row,) = table(export(database, format="csv"))
     assert row["label"] == 'a "b", c\nd=1'
     assert row["confidence"] == ""
+
+
+def test_a_key_with_a_scope_sees_the_history_of_its_models_only(database: Database) -> None:
+    inside, outside = a_prediction(model="vehicle-type"), a_prediction(model="step-detector")
+    for row in (inside, outside):
+        assert predictions.record(database, row)
+    assert database.flush()
+    scoped = msgspec.structs.replace(OPERATOR, models=("vehicle-type",))
+    page = find_predictions.page(database, Search(), scoped)
+    assert [row.id for row in page.predictions] == [inside.id]
+    assert find_predictions.one(database, inside.id, scoped).id == inside.id
+    with pytest.raises(NotFound):
+        find_predictions.one(database, outside.id, scoped)

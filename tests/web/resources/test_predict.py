@@ -168,3 +168,13 @@ def test_every_media_type_of_every_task_is_described() -> None:
     assert described["multipart/form-data"]["required"] == ["file"]
     assert described["image/png"]["format"] == "binary"
     assert "format" not in described["text/csv"]
+
+
+def test_a_part_without_a_media_type_is_judged_by_its_content(
+    served: Routed, engine: StubEngine
+) -> None:
+    untyped = ('Content-Disposition: form-data; name="file"; filename="p"', b"bytes")
+    body, headers = form(untyped)
+    answer = served.client.simulate_post(PATH, body=body, headers=headers)
+    assert answer.status_code == 200
+    assert engine.calls[-1][2]["content_type"] == "application/octet-stream"

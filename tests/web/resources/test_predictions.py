@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from appliance.clock import ManualClock
+from appliance.errors import Overloaded
 from appliance.identifiers import new_id
 from appliance.store import predictions
 from appliance.store.database import Database
@@ -155,3 +156,15 @@ def test_operators_and_admins_see_all_rows(
 def test_an_id_that_is_none_is_not_found(served: Routed, database: Database, row_id: str) -> None:
     assert served.get(f"{PATH}/{row_id}").status_code == 404
     assert predictions.count(database) == 0
+
+
+def test_only_one_export_runs_at_a_time_and_its_end_lets_the_next_one_in(
+    database: Database,
+) -> None:
+    resource = Predictions(database)
+    first = resource._one_export(iter([b"a"]))
+    with pytest.raises(Overloaded, match="Another export"):
+        resource._one_export(iter([b"b"]))
+    first.close()
+    first.close()
+    assert list(resource._one_export(iter([b"c"]))) == [b"c"]
