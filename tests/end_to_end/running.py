@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from appliance.host.confinement import die_with_parent
+
 T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -243,6 +245,7 @@ def launch(state: Path, settings: Mapping[str, str], **more: Any) -> Running:
             cwd=ROOT,
             stdout=sink,
             stderr=sink,
+            preexec_fn=die_with_parent,  # tests that are killed leave nothing running
             **more,
         )
     return Running(
