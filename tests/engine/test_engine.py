@@ -40,11 +40,11 @@ def test_a_call_is_answered_by_the_models_host(shared: Running) -> None:
 def test_the_reply_says_who_answered_and_how_long_each_step_took(shared: Running) -> None:
     shared.install("timed")
     header = {"method": "predict", "params": {"top_k": 1}, "content_type": "image/png"}
-    since = time.monotonic() - 5
+    since = time.monotonic() - 0.125
     reply, _ = shared.engine.call("timed", None, header, picture(), waiting_since=since)
     assert (reply["model"], reply["version"]) == ("timed", 1)
     assert reply["task"] == "image-classification"
-    assert reply["queue"] >= 5
+    assert reply["queue"] >= 0.125
     assert all(seconds > 0 for seconds in reply["timing"])
     assert reply["confidence"] == pytest.approx(1)
 
