@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from appliance.errors import InvalidInput, ModelInvalid
+from appliance.host.bound_request import BoundRequest
 from appliance.host.openvino_import import ColorFormat, PrePostProcessor, ov
 from appliance.library.manifest import Input, Manifest
 from appliance.library.versions import model_file
@@ -66,14 +67,13 @@ class Compiled:
 
         The arrays are valid until this thread's next call.
         """
-        request = getattr(self._local, "request", None)
-        if request is None:
-            request = self._local.request = self._compiled.create_infer_request()
+        bound = getattr(self._local, "bound", None)
+        if bound is None:
+            bound = self._local.bound = BoundRequest(self._compiled, [*self.inputs], self._tensors)
         try:
-            results = request.infer(arrays, share_inputs=True, share_outputs=True)
+            return bound.infer(arrays)
         except RuntimeError as fault:
             raise InvalidInput(f"The model refused these tensors: {first_words(fault)}.") from None
-        return {name: results[position] for position, name in enumerate(self._tensors)}
 
     def infer_many(self, requests: Sequence[Arrays]) -> list[dict[str, "np.ndarray[Any, Any]"]]:
         """Given several sets of inputs, run them side by side and return their outputs in order.
