@@ -1,0 +1,78 @@
+"""What a kind of job is: parameters in, files in, files and a result out, progress in between.
+
+The front stores the job and its inputs; the runner (a child at low priority) runs one kind's `run`
+in a process that may die. A kind loads models itself, so it never slows what is being served.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from appliance.host.specification import HostSpecification
+
+
+class JobInput(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of a job: its name as the client gave it, its media type, and where it lies."""
+
+    name: str
+    content_type: str
+    path: str
+
+
+class NewVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """A version that a job made: the front installs the folder, which never activates it.
+
+    `directory` is relative to the job's results and holds what a version in the library holds, but
+    for SHA256SUMS; the front writes name and version into its manifest.
+    """
+
+    model: str
+    directory: str
+
+
+class JobResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job found: a JSON document, files to keep (relative to `results`) and any version."""
+
+    document: Any
+    files: tuple[str, ...] = ()
+    new_version: NewVersion | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRun:
+    """One attempt at a job, as its kind sees it.
+
+    `specifications` holds what to load for each "model@version" that the front resolved from the
+    parameters `model` and `version` when the job was sent. `workspace` is emptied after the
+    attempt, `results` is kept. `report(progress 0–1, message)` tells the front how far it is and
+    raises Cancelled when the job was cancelled: call it at least once a second's worth of work.
+    """
+
+    params: Any
+    inputs: Sequence[JobInput]
+    workspace: Path
+    results: Path
+    specifications: Mapping[str, HostSpecification]
+    report: Callable[[float, str], None]
+
+
+class Cancelled(Exception):  # noqa: N818  (a request, not a fault)
+    """Somebody cancelled the job; let it through."""
+
+
+class JobKind(Protocol):
+    """One kind of job. A Problem raised by `run` ends the job for good where trying again is
+    useless (its class says so: InvalidInput, NotFound, ModelInvalid …); any other exception, and
+    the death of the process, is tried again.
+    """
+
+    name: str
+    title: str
+    Params: type[msgspec.Struct]
+
+    def run(self, run: JobRun) -> JobResult:
+        """Given one attempt, do the work and return what it found."""
+        ...
