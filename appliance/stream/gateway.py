@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 import time
@@ -73,6 +74,7 @@ class Gateway:
         for number in (signal.SIGTERM, signal.SIGINT):
             # uvicorn has its own while it runs, and raises what it caught once more at its end.
             signal.signal(number, lambda *_: None)
+        gc.freeze()  # a full collection of what is imported would hold every device up
         asyncio.run(self._serve())
 
     async def _serve(self) -> None:
