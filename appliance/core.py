@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from appliance.actions.maintain import Maintenance
 from appliance.actions.measure import Measured, readings
 from appliance.actions.predict import Predictor
 from appliance.actions.register_models import register_models
+from appliance.actions.reload import Reload
 from appliance.actions.serve_model import ModelChanges
 from appliance.actions.streams import StreamSessions
 from appliance.clock import Clock
 from appliance.config import Config
+from appliance.config_file import Loaded
 from appliance.engine.canary import CanaryRounds
 from appliance.engine.engine import Engine
 from appliance.errors import StateUnusable
@@ -73,6 +76,7 @@ class Appliance:
     streams: StreamSessions
     backups: Backups
     health: HealthCheck
+    reload: Reload
     lock: InstanceLock
 
     @property
@@ -104,9 +108,16 @@ def places_of(config: Config) -> Places:
     )
 
 
-def assemble(config: Config, clock: Clock, *, config_text: str = "") -> Appliance:
+def assemble(
+    config: Config,
+    clock: Clock,
+    *,
+    config_text: str = "",
+    read_again: Callable[[], Loaded] | None = None,
+) -> Appliance:
     """Given the settings, a clock and the settings' text for backups, build and start every part.
 
+    `read_again` reads the settings' files for a reload; without it nothing ever changes.
     Raise StateUnusable or SchemaTooNew, in words for the admin, when the state cannot be used.
     """
     places = _prepared(places_of(config))
@@ -139,11 +150,25 @@ def assemble(config: Config, clock: Clock, *, config_text: str = "") -> Applianc
         streams=streams,
         backups=backups,
         health=health,
+        reload=Reload(
+            config, database, clock, read=read_again or (lambda: Loaded(config, sources={}))
+        ),
         lock=lock,
     )
+    _tell_of_reloads(parts)
     parts.canary.start()
     parts.maintenance.start()
     return parts
+
+
+def _tell_of_reloads(parts: Appliance) -> None:
+    """Have each part told when its section of the configuration changes while it runs."""
+    parts.reload.tell("access", parts.gate.use_access)
+    parts.reload.tell("metrics", parts.gate.use_metrics)
+    parts.reload.tell("history", parts.predictor.use_history)
+    parts.reload.tell("history", parts.maintenance.use_history)
+    parts.reload.tell("backup", parts.backups.use_settings)
+    parts.reload.tell_text(parts.backups.use_config_text)
 
 
 def _engine(config: Config, places: Places, metrics: Metrics) -> Engine:

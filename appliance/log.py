@@ -55,7 +55,7 @@ class LineLimiter:
     """
 
     def __init__(self, lines_per_second: int, *, clock: Clock) -> None:
-        self._lines_per_second = lines_per_second
+        self.lines_per_second = lines_per_second
         self._clock = clock
         self._lock = threading.Lock()
         self._second = 0
@@ -78,7 +78,7 @@ class LineLimiter:
                 event = _OTHER_EVENTS
             count = self._seen.get(event, 0) + 1
             self._seen[event] = count
-            if count <= self._lines_per_second:
+            if count <= self.lines_per_second:
                 return True
             self._suppressed_total += 1
             return False
@@ -94,8 +94,8 @@ class LineLimiter:
 
     def _turn(self, second: int) -> None:
         for event, count in self._seen.items():
-            if count > self._lines_per_second:
-                over = count - self._lines_per_second
+            if count > self.lines_per_second:
+                over = count - self.lines_per_second
                 if event not in self._due and len(self._due) >= _EVENTS_COUNTED_APART:
                     event = _OTHER_EVENTS
                 self._due[event] = self._due.get(event, 0) + over
@@ -137,6 +137,13 @@ class Journal(logging.Handler):
         record = logging.LogRecord("appliance.request", level, "", 0, "request", None, None)
         record.__dict__.update(msgspec.to_builtins(line), admitted=True)
         self.handle(record)
+
+    def use_settings(self, settings: config.Log) -> None:
+        """Given the section [log], write by its level and limits from now on; not its file."""
+        self.setLevel(_LEVELS[settings.level])
+        _set_levels(settings)
+        self._requests = settings.requests
+        self.limiter.lines_per_second = settings.lines_per_second
 
     def report_suppressed(self) -> None:
         """Write one line for each event of which lines were held back; call it now and then."""
@@ -186,15 +193,19 @@ def configure(
             root.removeHandler(old)
             old.close()
     root.addHandler(journal)
-    # Other people's libraries are only heard when something is wrong: some log request bodies.
-    root.setLevel(max(_LEVELS[settings.level], logging.WARNING))
-    logging.getLogger("appliance").setLevel(_LEVELS[settings.level])
+    _set_levels(settings)
     # Waitress warns at each request that has to wait; the metrics say that better.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread
     return journal
+
+
+def _set_levels(settings: config.Log) -> None:
+    # Other people's libraries are only heard when something is wrong: some log request bodies.
+    logging.getLogger().setLevel(max(_LEVELS[settings.level], logging.WARNING))
+    logging.getLogger("appliance").setLevel(_LEVELS[settings.level])
 
 
 class _Stream(logging.StreamHandler[TextIO]):

@@ -50,6 +50,13 @@ class Gate:
         self, ring: KeyRing, clock: Clock, *, access: config.Access, metrics: config.Metrics
     ) -> None:
         self._ring = ring
+        self._clock = clock
+        self.use_access(access)
+        self.use_metrics(metrics)
+
+    def use_access(self, access: config.Access) -> None:
+        """Given the section [access], judge by it from now on; every caller starts afresh."""
+        clock = self._clock
         self._is_key_required = access.required
         self._keyed = Limiter(
             clock, requests_per_second=access.requests_per_second, burst=access.burst
@@ -64,6 +71,9 @@ class Gate:
             requests_per_second=access.failed_keys_per_second,
             burst=access.failed_keys_burst,
         )
+
+    def use_metrics(self, metrics: config.Metrics) -> None:
+        """Given the section [metrics], let its networks read metrics from now on."""
         self._metrics_networks = networks_of(metrics.public)
 
     def admit(

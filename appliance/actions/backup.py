@@ -78,6 +78,14 @@ class Backups:
         self._models_directory = models_directory
         self._config_text = config_text
 
+    def use_settings(self, settings: BackupSettings) -> None:
+        """Given the section [backup], keep as many as it says from the next backup on."""
+        self._settings = settings
+
+    def use_config_text(self, text: str) -> None:
+        """Given the configuration as TOML, put that into backups from now on."""
+        self._config_text = text
+
     def create(self, caller: Caller, *, with_models: bool) -> MadeBackup:
         """Given who asks and whether model files go in, make a backup, check it, drop old ones.
 

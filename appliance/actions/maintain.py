@@ -43,6 +43,10 @@ class Maintenance:
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
 
+    def use_history(self, history: History) -> None:
+        """Given the section [history], keep as much as it says from the next round on."""
+        self._history = history
+
     def start(self) -> None:
         """Begin."""
         self._thread.start()

@@ -88,6 +88,10 @@ class Predictor:
         self._clock = clock
         self._history = history
 
+    def use_history(self, history: History) -> None:
+        """Given the section [history], record as it says from the next prediction on."""
+        self._history = history
+
     def predict(self, request: Request) -> Answer:
         """Given a request, return the model's answer and whether it was accepted for recording.
 

@@ -14,6 +14,7 @@ from appliance.cli import (
     gateway,
     keys,
     monitor,
+    reload,
     serve,
     steps,
 )
@@ -38,7 +39,19 @@ def cli(context: click.Context, config_path: str | None) -> None:
     context.meta["config_path"] = config_path
 
 
-for module in (serve, gateway, configuration, keys, audit, backups, drill, monitor, steps, doctor):
+for module in (
+    serve,
+    gateway,
+    configuration,
+    keys,
+    audit,
+    backups,
+    drill,
+    monitor,
+    reload,
+    steps,
+    doctor,
+):
     for command in module.COMMANDS:
         cli.add_command(command)
 

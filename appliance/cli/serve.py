@@ -23,12 +23,18 @@ def serve(context: click.Context, config_path: str | None) -> None:
     """Serve predictions over HTTP until SIGTERM."""
     os.umask(0o077)  # whatever is written may hold secrets; nobody else is to read it
     faulthandler.enable()  # the watchdog ends a hung process by SIGABRT: then the log shows where
-    loaded = read_loaded(config_path or context.meta.get("config_path"))
+    location = config_path or context.meta.get("config_path")
+    loaded = read_loaded(location)
     config = loaded.config
     journal = log.configure(config.log)
     notifier = systemd.Notifier()
     with notifier.patience("Opening the database"):
-        parts = assemble(config, SystemClock(), config_text=as_toml(loaded))
+        parts = assemble(
+            config,
+            SystemClock(),
+            config_text=as_toml(loaded),
+            read_again=lambda: read_loaded(location),
+        )
     try:
         service = Serving(parts, journal, notifier)
         host, port = service.address

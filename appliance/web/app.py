@@ -23,6 +23,7 @@ from appliance.web.resources.keys import KeyResource, KeysResource
 from appliance.web.resources.models import Models
 from appliance.web.resources.predict import Predict
 from appliance.web.resources.predictions import Predictions
+from appliance.web.resources.settings import ReloadResource
 from appliance.web.resources.streams import StreamResource, StreamsResource
 
 SHAPES = problems.ErrorShapes({"/v2": open_inference.error_body})
@@ -51,6 +52,7 @@ def routes(parts: Appliance) -> list[Route]:
         Route("/api/v1/audit/verify", AuditVerifyResource(parts.database)),
         Route("/api/v1/backups", BackupsResource(parts.backups)),
         Route("/api/v1/backups/{backup_name}", BackupCheckResource(parts.backups)),
+        Route("/api/v1/settings/reload", ReloadResource(parts.reload)),
         Route("/live", operations, "live"),
         Route("/health/live", operations, "live"),
         Route("/ready", operations, "ready"),

@@ -4,13 +4,16 @@ import logging
 import re
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from appliance import systemd
+from appliance.actions.callers import Caller, Role
 from appliance.core import Appliance
 from appliance.engine.served import FAILED, STARTING
+from appliance.errors import Fault
 from appliance.log import Journal
 from appliance.web.app import SHAPES, create_app
 from appliance.web.lanes import Lane
@@ -53,6 +56,7 @@ class Serving:
         parts.metrics.watch_connections(self.server.connections)
         parts.metrics.watch(journal.readings)
         self._journal = journal
+        parts.reload.tell("log", journal.use_settings)
         self._doors = _doors(self._application, parts)
         self._watchdog = systemd.Watchdog(notifier, systemd.watchdog_interval_seconds())
         self._watchdog.add("supervisor", parts.engine.supervisor.heartbeat_age_seconds)
@@ -70,6 +74,7 @@ class Serving:
         """Serve until SIGTERM or SIGINT, then drain; the appliance is left to the caller."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._reload)
         for door in self._doors:
             door.start()
         _log.info("listening", extra={"host": self.address[0], "port": self.address[1]})
@@ -84,6 +89,16 @@ class Serving:
         self._parts.health.begin_stop()
         self._notifier.stopping()
         self.server.stop(self._parts.config.http.drain_seconds)
+
+    def _reload(self, *_: object) -> None:
+        """On SIGHUP, which supervisors send; in a thread, as the serving loop must go on."""
+        threading.Thread(target=self._reload_now, name="reload", daemon=True).start()
+
+    def _reload_now(self) -> None:
+        try:
+            self._parts.reload.reload(Caller(key_name="SIGHUP", address="", role=Role.ADMIN))
+        except Fault as fault:
+            _log.error("not reloaded", extra={"reason": fault.detail})
 
     def _tick(self) -> None:
         """About once a second, from the very loop that serves: so a loop that hangs is noticed."""
