@@ -21,6 +21,7 @@ Seconds = Annotated[float, Meta(gt=0, le=86400 * 3650)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Bytes = Annotated[int, Meta(ge=1, le=1 << 50)]
 Ratio = Annotated[float, Meta(gt=0, lt=1)]
+Weight = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}=[1-9][0-9]{0,3}$")]
 
 
 class Http(_Section, frozen=True):
@@ -134,7 +135,11 @@ class Limits(_Section, frozen=True):
         tuple[str, ...], Meta(description="Picture formats that are decoded, by Pillow's names.")
     ] = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF", "TIFF")
     waiting: Annotated[
-        Count, Meta(description="Prediction requests that may wait, all models together.")
+        Count,
+        Meta(
+            description="Requests for predictions that may wait for one of http.threads, and again"
+            " for one model; the next one gets 503 at once."
+        ),
     ] = 128
     waiting_seconds: Annotated[
         Seconds, Meta(description="Longest wait for a model before 503.")
@@ -172,9 +177,52 @@ class Models(_Section, frozen=True):
     restart_backoff_seconds: Annotated[
         Seconds, Meta(description="Longest pause before a host that keeps dying is started again.")
     ] = 60.0
+    preload: Annotated[
+        bool,
+        Meta(description="Start active models with the appliance; else with their first request."),
+    ] = True
+    idle_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=86400 * 3650,
+            description="Time without requests after which an active model's process ends; the"
+            " next request starts it again and waits. 0 is never.",
+        ),
+    ] = 0.0
+    extra_hosts: Annotated[
+        Count, Meta(description="Versions that run only because they are called by their number.")
+    ] = 2
+    extra_idle_seconds: Annotated[
+        Seconds, Meta(description="Time without requests after which such a version ends.")
+    ] = 300.0
+    weights: Annotated[
+        tuple[Weight, ...],
+        Meta(
+            description="Shares of the cores, such as \"vehicle-type=3\"; a model that is not"
+            " named has 1. Empty: each model may use all cores."
+        ),
+    ] = ()
     starter: Annotated[
         bool, Meta(description="Install the models that ship with the appliance.")
     ] = True
+    import_seconds: Annotated[
+        Seconds, Meta(description="Longest the import of a model may take.")
+    ] = 600.0
+    import_memory_bytes: Annotated[
+        Bytes, Meta(description="Address space of an import; more ends it.")
+    ] = 8 * 1024 * MEBIBYTE
+    import_bytes: Annotated[
+        Bytes, Meta(description="Largest model after unpacking and converting.")
+    ] = 4 * 1024 * MEBIBYTE
+    url_hosts: Annotated[
+        tuple[str, ...],
+        Meta(description="Hosts (HOST or HOST:PORT) models may be fetched from. Empty: none."),
+    ] = ()
+    url_networks: Annotated[
+        tuple[str, ...],
+        Meta(description="Networks that are not public and yet may be fetched from."),
+    ] = ()
 
 
 class History(_Section, frozen=True):
@@ -191,12 +239,58 @@ class History(_Section, frozen=True):
     queue_rows: Annotated[
         Count, Meta(description="Rows that may wait for the writer; beyond, 'recorded' is false.")
     ] = 10_000
+    queue_bytes: Annotated[
+        Bytes, Meta(description="Bytes that these rows may have; beyond, 'recorded' is false.")
+    ] = 64 * MEBIBYTE
+    query_seconds: Annotated[
+        Seconds, Meta(description="Longest a search of the history may read before 503.")
+    ] = 2.0
+    full_disk_keep_days: Annotated[
+        Seconds,
+        Meta(description="Days a prediction is kept while the disk is full, if fewer."),
+    ] = 90.0
 
 
 class Jobs(_Section, frozen=True):
     """Work that is stored first and done later."""
 
     keep_days: Annotated[Seconds, Meta(description="Days a finished job is kept.")] = 30.0
+    runners: Annotated[
+        int, Meta(ge=1, le=64, description="Jobs that run at once, at low priority.")
+    ] = 2
+    most_waiting: Annotated[Count, Meta(description="Jobs that may wait to be run.")] = 10_000
+    attempts: Annotated[
+        int, Meta(ge=1, le=100, description="Attempts at a job before it is dead.")
+    ] = 3
+    backoff_seconds: Annotated[
+        Seconds,
+        Meta(description="Pause before a failed job is tried again; it doubles each time."),
+    ] = 5.0
+    longest_backoff_seconds: Annotated[
+        Seconds, Meta(description="Longest pause before a failed job is tried again.")
+    ] = 300.0
+    deadline_seconds: Annotated[
+        Seconds, Meta(description="Longest one attempt at a job may take.")
+    ] = 4 * 3600.0
+    memory_bytes: Annotated[
+        Bytes, Meta(description="Address space of one job's process; more ends it.")
+    ] = 8 * 1024 * MEBIBYTE
+    result_bytes: Annotated[
+        Bytes, Meta(description="Largest result of one job, without the files it keeps.")
+    ] = 16 * MEBIBYTE
+    kept_bytes: Annotated[
+        Bytes, Meta(description="Largest files of one job's result, all together.")
+    ] = 4096 * MEBIBYTE
+    wait_seconds: Annotated[
+        Seconds, Meta(description="Longest an answer is held with ?wait= until a job has ended.")
+    ] = 60.0
+    files: Annotated[Count, Meta(description="Most files of one job's request.")] = 100
+    file_bytes: Annotated[Bytes, Meta(description="Largest file of a job's request.")] = (
+        50_000_000
+    )
+    members: Annotated[Count, Meta(description="Most files inside a zip that a job reads.")] = (
+        10_000
+    )
 
 
 class Streams(_Section, frozen=True):
@@ -206,6 +300,9 @@ class Streams(_Section, frozen=True):
         Seconds, Meta(description="Time after which a stream without data ends.")
     ] = 3600.0
     most: Annotated[Count, Meta(description="Streams open at once.")] = 10_000
+    most_per_key: Annotated[
+        Count, Meta(description="Streams open at once that were opened with one key.")
+    ] = 2_000
     waiting_seconds: Annotated[
         Seconds, Meta(description="Longest a chunk waits for the chunk before it.")
     ] = 5.0
@@ -229,6 +326,31 @@ class Streams(_Section, frozen=True):
         Seconds,
         Meta(description="Longest the gateway tries again while the appliance cannot answer."),
     ] = 30.0
+
+
+class Dialects(_Section, frozen=True):
+    """Clients of other servers."""
+
+    detection_model: Annotated[
+        str,
+        Meta(description="Answers DeepStack's and ModelShip's detection. Empty: the first one."),
+    ] = ""
+    scene_model: Annotated[
+        str,
+        Meta(description="Answers DeepStack's scene and ModelShip's image. Empty: the first one."),
+    ] = ""
+    text_model: Annotated[
+        str, Meta(description="Answers ModelShip's text. Empty: the first one.")
+    ] = ""
+    form_key_bytes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1024 * MEBIBYTE,
+            description="Largest form taken before the api_key inside it is known (DeepStack)."
+            " 65536 or less: larger ones need their key in a header.",
+        ),
+    ] = 8 * MEBIBYTE
 
 
 class Metrics(_Section, frozen=True):
@@ -289,6 +411,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     history: History = History()
     jobs: Jobs = Jobs()
     streams: Streams = Streams()
+    dialects: Dialects = Dialects()
     metrics: Metrics = Metrics()
     log: Log = Log()
     backup: Backup = Backup()

@@ -2,22 +2,32 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from appliance.actions import model_settings
 from appliance.actions.admit import Gate
+from appliance.actions.auto_rollback import AutoRollbacks
 from appliance.actions.backup import Backups
 from appliance.actions.health import HealthCheck
+from appliance.actions.import_work import ImportPlaces
+from appliance.actions.install_model import ModelLibrary
 from appliance.actions.issue_key import ADMIN_KEY_FILE, ensure_admin_key
+from appliance.actions.job_parts import JobParts
+from appliance.actions.job_parts import put_together as job_parts
 from appliance.actions.key_ring import KeyRing
 from appliance.actions.maintain import Maintenance
 from appliance.actions.measure import Measured, readings
 from appliance.actions.predict import Predictor
 from appliance.actions.register_models import register_models
 from appliance.actions.reload import Reload
+from appliance.actions.remove_model import ModelRemoval, finish_removals, removed_starters
 from appliance.actions.serve_model import ModelChanges
 from appliance.actions.streams import StreamSessions
+from appliance.actions.tend_models import ModelTending
+from appliance.actions.text_models import install_text_models
+from appliance.actions.tune_model import ModelTuning
 from appliance.clock import Clock
 from appliance.config import Config
 from appliance.config_file import Loaded
@@ -25,6 +35,7 @@ from appliance.engine.canary import CanaryRounds
 from appliance.engine.engine import Engine
 from appliance.errors import StateUnusable
 from appliance.host.confinement import allowed_cores
+from appliance.host.jobs.registry import KINDS, RegisteredKind
 from appliance.library.versions import install_starters, remove_partial_versions
 from appliance.metrics import Metrics
 from appliance.store.database import FILE_NAME, Database
@@ -44,6 +55,7 @@ class Places:
     runtime: Path
     spool: Path
     backups: Path
+    jobs: Path
 
     @property
     def admin_socket(self) -> Path:
@@ -73,7 +85,11 @@ class Appliance:
     gate: Gate
     predictor: Predictor
     model_changes: ModelChanges
+    library: ModelLibrary
+    removal: ModelRemoval
+    tending: ModelTending
     streams: StreamSessions
+    jobs: JobParts
     backups: Backups
     health: HealthCheck
     reload: Reload
@@ -86,8 +102,11 @@ class Appliance:
 
     def stop(self) -> None:
         """End every part in the reverse order; what was accepted for writing is written."""
+        self.library.stop()
+        self.tending.stop()
         self.canary.stop()
         self.maintenance.stop()
+        self.jobs.dispatch.stop()
         self.engine.stop()
         self.key_ring.save_uses()
         is_clean = self.database.close()
@@ -105,6 +124,7 @@ def places_of(config: Config) -> Places:
         runtime=Path(runtime),
         spool=state / "spool",
         backups=Path(config.backup.dir or state / "backups"),
+        jobs=state / "jobs",
     )
 
 
@@ -114,6 +134,7 @@ def assemble(
     *,
     config_text: str = "",
     read_again: Callable[[], Loaded] | None = None,
+    job_kinds: Sequence[RegisteredKind] = KINDS,
 ) -> Appliance:
     """Given the settings, a clock and the settings' text for backups, build and start every part.
 
@@ -131,8 +152,17 @@ def assemble(
     backups = _backups(config, clock, places, database, disk, config_text)
     health = _health(config, clock, engine, database, disk, backups, report.lost)
     metrics.watch(lambda: readings(health, backups.newest()))
-    engine.start(_active_versions(config, clock, places, database))
+    active = _active_versions(config, clock, places, database)
+    tuning = ModelTuning(database, engine.tunings)
+    tuning.restore()
+    engine.start(active, model_settings.traffic(database))
+    changes = ModelChanges(engine, database, clock)
     streams = StreamSessions(engine, database, clock, config)
+    library = _library(config, clock, places, database, disk, changes)
+    jobs = _jobs(
+        config, clock, places, engine, database, disk, metrics, job_kinds, library, tuning
+    )
+    health.watch_jobs(jobs.jobs.counts)
     parts = Appliance(
         config=config,
         clock=clock,
@@ -146,8 +176,12 @@ def assemble(
         key_ring=ring,
         gate=Gate(ring, clock, access=config.access, metrics=config.metrics),
         predictor=Predictor(engine, database, clock, config.history, metrics),
-        model_changes=ModelChanges(engine, database, clock),
+        model_changes=changes,
+        library=library,
+        removal=ModelRemoval(engine, clock, database=database, models_directory=places.models),
+        tending=_tending(clock, engine, database, changes, metrics),
         streams=streams,
+        jobs=jobs,
         backups=backups,
         health=health,
         reload=Reload(
@@ -157,7 +191,10 @@ def assemble(
     )
     _tell_of_reloads(parts)
     parts.canary.start()
+    parts.tending.start()
     parts.maintenance.start()
+    parts.library.start()
+    parts.jobs.dispatch.start()
     return parts
 
 
@@ -167,8 +204,69 @@ def _tell_of_reloads(parts: Appliance) -> None:
     parts.reload.tell("metrics", parts.gate.use_metrics)
     parts.reload.tell("history", parts.predictor.use_history)
     parts.reload.tell("history", parts.maintenance.use_history)
+    parts.reload.tell("history", parts.streams.use_history)
     parts.reload.tell("backup", parts.backups.use_settings)
     parts.reload.tell_text(parts.backups.use_config_text)
+
+
+def _tending(
+    clock: Clock, engine: Engine, database: Database, changes: ModelChanges, metrics: Metrics
+) -> ModelTending:
+    rollbacks = AutoRollbacks(
+        engine, database, clock, changes, on_rollback=metrics.auto_rolled_back
+    )
+    return ModelTending((engine.end_idle, rollbacks.run_round))
+
+
+def _jobs(
+    config: Config,
+    clock: Clock,
+    places: Places,
+    engine: Engine,
+    database: Database,
+    disk: DiskWatch,
+    metrics: Metrics,
+    kinds: Sequence[RegisteredKind],
+    library: ModelLibrary,
+    tuning: ModelTuning,
+) -> JobParts:
+    return job_parts(
+        config,
+        clock,
+        engine=engine,
+        database=database,
+        disk=disk,
+        directory=places.jobs,
+        models=places.models,
+        cache=places.cache,
+        threads=config.models.threads or allowed_cores(),
+        install_version=library.install_made,
+        on_end=metrics.job_ended,
+        on_result=tuning.keep,
+        kinds=kinds,
+    )
+
+
+def _library(
+    config: Config,
+    clock: Clock,
+    places: Places,
+    database: Database,
+    disk: DiskWatch,
+    changes: ModelChanges,
+) -> ModelLibrary:
+    return ModelLibrary(
+        config,
+        clock,
+        database=database,
+        disk=disk,
+        places=ImportPlaces(
+            models=places.models,
+            cache=places.cache,
+            threads=config.models.threads or allowed_cores(),
+        ),
+        activate=changes.activate,
+    )
 
 
 def _engine(config: Config, places: Places, metrics: Metrics) -> Engine:
@@ -205,6 +303,8 @@ def _database(
         clock=clock,
         quota_bytes=config.state.database_bytes,
         queue_rows=config.history.queue_rows,
+        queue_bytes=config.history.queue_bytes,
+        read_seconds=config.history.query_seconds,
         disk=disk,
         on_commit=metrics.commit_finished,
     )
@@ -213,10 +313,12 @@ def _database(
 
 def _active_versions(
     config: Config, clock: Clock, places: Places, database: Database
-) -> dict[str, int]:
+) -> dict[str, int | None]:
     remove_partial_versions(places.models)
+    finish_removals(database, places.models)
     if config.models.starter:
-        install_starters(places.models)
+        install_starters(places.models, removed=removed_starters(database))
+        install_text_models(places.models, removed=removed_starters(database))
     return register_models(database, places.models, clock)
 
 
@@ -263,6 +365,7 @@ def _health(
         newest_backup=backups.newest,
         clock_state=lambda: "suspect" if database.status().clock_is_suspect else "ok",
         recovery=recovery,
+        is_unsound=backups.is_unsound,
     )
 
 
@@ -278,7 +381,7 @@ def _prepared(places: Places) -> Places:
     """Create the directories, readable by nobody else."""
     try:
         places.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for directory in (places.models, places.cache, places.spool, places.backups):
+        for directory in (places.models, places.cache, places.spool, places.backups, places.jobs):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         places.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as fault:

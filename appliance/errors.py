@@ -23,6 +23,7 @@ in a dead job and in the terminal.
      │   ├─ Overloaded                the waiting line is full
      │   ├─ ModelUnavailable          no host serves this model right now
      │   ├─ HostDied                  the host process ended while it worked on this call
+     │   ├─ JobDied                   the process of a job ended while it worked
      │   ├─ DatabaseUnavailable       the record cannot be written now
      │   └─ ShuttingDown
      ├─ DeadlineExceeded        504   the model took longer than its limit
@@ -188,6 +189,10 @@ class ModelUnavailable(Unavailable):
 
 class HostDied(Unavailable):
     slug, title = "host-died", "The model's process ended while it worked on this"
+
+
+class JobDied(Unavailable):
+    slug, title = "job-died", "The job's process ended while it worked"
 
 
 class DatabaseUnavailable(Unavailable):

@@ -19,13 +19,22 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
 
+class FrameTooLarge(ValueError):
+    """What is to be sent is beyond the caps; nothing of it was sent."""
+
+
 class FrameClosed(ConnectionError):
     """The other side closed the connection, between frames or inside one."""
 
 
 def send(connection: socket.socket, header: Any, body: bytes | memoryview = b"") -> None:
-    """Given a header msgpack can carry and a body, send them as one frame."""
+    """Given a header msgpack can carry and a body, send them as one frame.
+
+    Raise FrameTooLarge beyond the caps, where the other side would take the stream for broken.
+    """
     packed = _encode(header)
+    if len(packed) > MAX_HEADER_BYTES or len(body) > MAX_BODY_BYTES:
+        raise FrameTooLarge(f"a frame of {len(packed)} + {len(body)} bytes is beyond the cap")
     prefix = _PREFIX.pack(len(packed), len(body))
     if len(body) < 65536:
         connection.sendall(b"".join((prefix, packed, body)))

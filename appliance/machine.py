@@ -3,6 +3,7 @@
 import platform
 import threading
 from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
 
 import psutil
 
@@ -55,3 +56,31 @@ _QUESTIONS: dict[str, Callable[[], Reading]] = {
     "machine_temperature_celsius": temperatures,
     "process_threads": threading.active_count,
 }
+
+
+def fingerprint(cores: int) -> str:
+    """Given the cores that may be used, return what measurements of speed are valid for.
+
+    CPU model, cores, and the version of OpenVINO: another of any makes them worthless.
+    """
+    return f"{cpu_model()}; {cores} cores; OpenVINO {_engine_version()}"
+
+
+def cpu_model() -> str:
+    """Return what the CPU calls itself, or its architecture where it says nothing."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                name, _, value = line.partition(":")
+                if name.strip() == "model name":
+                    return " ".join(value.split())
+    except OSError:
+        pass
+    return platform.machine() or "unknown"
+
+
+def _engine_version() -> str:
+    try:
+        return version("openvino")
+    except PackageNotFoundError:  # a bundle without metadata: a release has one OpenVINO only
+        return f"of appliance {__version__}"

@@ -74,6 +74,9 @@ COUNTED: dict[str, Family] = {
     "model_load_failures_total": Family(
         "counter", "Model versions that did not become ready.", ("model",)
     ),
+    "auto_rollbacks_total": Family(
+        "counter", "Versions that did worse once active and gave way to the one before.", ("model",)
+    ),
     "predictions_recorded_total": Family("counter", "Predictions accepted for writing."),
     "predictions_unrecorded_total": Family(
         "counter", "Predictions answered without being recorded."
@@ -93,6 +96,12 @@ COUNTED: dict[str, Family] = {
     "rate_limited_total": Family(
         "counter", "Requests refused by a rate limit of a key or an address.", ("kind",)
     ),
+    "jobs_processed_total": Family(
+        "counter",
+        "Attempts at jobs that ended; outcome is done, retried, dead or cancelled.",
+        ("kind", "outcome"),
+    ),
+    "job_duration_seconds": Family("histogram", "Time one attempt at a job took.", ("kind",)),
     "scrape_errors_total": Family(
         "counter", "Parts that failed to tell their values at a scrape."
     ),
@@ -126,6 +135,9 @@ WATCHED: dict[str, Family] = {
     "disk_free_bytes": Family("gauge", "Free space, by directory.", ("directory",)),
     "disk_size_bytes": Family("gauge", "Size of the file system, by directory.", ("directory",)),
     "disk_level": Family("gauge", "0 ok, 1 warn, 2 tight, 3 critical."),
+    "jobs_waiting": Family("gauge", "Jobs that wait to be run: the depth of the queue."),
+    "jobs_running": Family("gauge", "Jobs that run now."),
+    "jobs_dead": Family("gauge", "Jobs that failed for good: the dead-letter queue."),
     "backup_last_success_timestamp_seconds": Family("gauge", "When the newest backup was made."),
     "backup_last_size_bytes": Family("gauge", "Size of the newest backup."),
     "backup_verify_ok": Family("gauge", "1 if the newest backup passed its checks."),
@@ -233,6 +245,10 @@ class Metrics:
         """Given a model of which a version did not become ready, count it."""
         self._count("model_load_failures_total", model)
 
+    def auto_rolled_back(self, model: str) -> None:
+        """Given a model that went back to its version before by itself, count it."""
+        self._count("auto_rollbacks_total", model)
+
     def prediction_answered(self, *, is_recorded: bool) -> None:
         """Given whether an answered prediction was accepted for writing, count it."""
         self._count(f"predictions_{'' if is_recorded else 'un'}recorded_total")
@@ -240,6 +256,12 @@ class Metrics:
     def rate_limited(self, kind: str) -> None:
         """Given what ran out of tokens, `key` or `address`, count a refused request."""
         self._count("rate_limited_total", kind)
+
+    def job_ended(self, kind: str, outcome: str, seconds: float) -> None:
+        """Given an attempt at a job that ended, how, and how long it took, count and time it."""
+        with self._lock:
+            _add(self._counts["jobs_processed_total"], (kind, outcome), 1.0)
+            _observe(self._histograms["job_duration_seconds"], (kind,), seconds)
 
     def server_event(self, event: str, *, reason: str, **_: Any) -> None:
         """Given what the HTTP server did by itself (turned_away, cut or rejected), count it."""

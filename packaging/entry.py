@@ -22,11 +22,19 @@ if len(sys.argv) == 3 and sys.argv[1] == "host-nursery":
     from appliance.host.nursery import main as nursery
 
     nursery(int(sys.argv[2]))
+elif sys.argv[1:] == ["host-import"]:
+    from appliance.host.import_child import main as import_model
+
+    import_model()
 elif sys.argv[1:] == ["step-plot"]:
     from appliance.host.step_plot import main as draw
 
     draw()
+elif sys.argv[1:2] == ["text-builder"]:
+    from appliance.host.text_builder import main as build
+
+    build()
 else:
-    from appliance.cli import main
+    from appliance.__main__ import main
 
     main()

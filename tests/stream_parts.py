@@ -86,6 +86,7 @@ class LetterEngine:
         body: bytes,
         *,
         waiting_since: float | None = None,
+        sender: str = "",
     ) -> tuple[dict[str, Any], bytearray]:
         self.calls.append((header["method"], version or 0))
         if len(self.calls) in self.dies_at:
@@ -122,7 +123,8 @@ class Parts:
         self.engine = LetterEngine()
         self.database = database
         self.clock = clock
-        config = msgspec.convert({"streams": settings}, Config)
+        history = settings.pop("history", {})
+        config = msgspec.convert({"streams": settings, "history": history}, Config)
         self.sessions = StreamSessions(self.engine, database, clock, config)  # type: ignore[arg-type]
         self.ring = KeyRing(database, clock)
         self.app = self._app()

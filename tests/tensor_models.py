@@ -1,5 +1,6 @@
 """Toy tensor models as numpy functions, and an engine that answers with them in this process."""
 
+import os
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 
 from appliance.engine.status import Counters, ModelStatus
 from appliance.errors import ModelInvalid, ModelUnavailable, NotFound, Problem, UnsupportedMedia
+from appliance.host import tensorflow_serving
 from appliance.host.open_inference import TensorModel, TensorSpec, answer
 
 Arrays = Mapping[str, np.ndarray]
@@ -29,7 +31,8 @@ def _upper(arrays: Arrays) -> Arrays:
 
 
 def _scores(arrays: Arrays) -> Arrays:
-    return {"scores": arrays["features"] * np.float32(2)}
+    with np.errstate(over="ignore"):
+        return {"scores": arrays["features"] * np.float32(2)}
 
 
 def _colour(arrays: Arrays) -> Arrays:
@@ -41,6 +44,12 @@ def first_pixels(encoded: bytes) -> np.ndarray:
     if encoded[:1] == b"\xff":
         raise UnsupportedMedia("This is not a picture.")
     return np.full((2, 2, 3), encoded[0] if encoded else 0, np.uint8)
+
+
+def middle_pixel(pixels: np.ndarray) -> np.ndarray:
+    """Stand in for resizing: the pixel in the middle is every pixel, as RGB."""
+    height, width, _ = pixels.shape
+    return np.full((2, 2, 3), pixels[height // 2, width // 2, ::-1], np.uint8)
 
 
 def _model(name: str, inputs: Any, outputs: Any, infer: Any, **more: Any) -> TensorModel:
@@ -96,6 +105,7 @@ PICTURE = _model(
     [("mean", "FP32", (1, 3))],
     _colour,
     decode_picture=first_pixels,
+    place_pixels=middle_pixel,
 )
 MIRROR = _model(
     "mirror",
@@ -147,9 +157,11 @@ class InProcessEngine:
             inputs=() if self.hides_tensors else _described(found.inputs),
             outputs=() if self.hides_tensors else _described(found.outputs),
             labels={},
+            model_info={"model_type": "Classification"},
             statistics=self._counters[model].statistics(),
+            batches=self._counters[model].batches(),
             restarts=0,
-            process_id=1,
+            process_id=os.getpid(),
             load_seconds=0.1,
             canary_ok=None,
             canary_seconds=None,
@@ -165,13 +177,15 @@ class InProcessEngine:
         body: bytes | memoryview,
         *,
         waiting_since: float | None = None,
+        sender: str = "",
     ) -> tuple[dict[str, Any], bytearray]:
         found = self._found(model, version)
         assert header["method"] == "infer"
         if self.states[model][0] != "ready":
             raise ModelUnavailable(f"{model} is {self.states[model][0]}.")
         try:
-            reply, answered = answer(found, header, bytearray(body))
+            speaks = tensorflow_serving.answer if "verb" in header else answer
+            reply, answered = speaks(found, header, bytearray(body))
         except Problem:
             self._counters[model].failed(0.001)
             raise

@@ -192,3 +192,63 @@ def _write_golden(directory: Path, label: str) -> None:
         "checks": [{"pointer": "/predictions/0/label", "equals": label}],
     }
     (golden / "samples.json").write_text(json.dumps({"samples": [sample]}))
+
+
+_DETECTOR = """\
+manifest_version = 1
+name = "{name}"
+version = {version}
+task = "object-detection"
+title = "Red and blue quarters"
+license = "Apache-2.0"
+[[inputs]]
+tensor = "image"
+layout = "NCHW"
+resize = "{resize}"
+pad_value = 0
+pad_position = "{pad_position}"
+[[outputs]]
+tensor = "boxes"
+decoder = "yolov8"
+labels = "labels.txt"
+"""
+
+
+def write_detector_model(
+    models_directory: Path,
+    *,
+    name: str = "quarters",
+    version: int = 1,
+    resize: str = "stretch",
+    pad_position: str = "center",
+    factor: float = 1 / 255,
+) -> VersionDirectory:
+    """Write a detector of 32 × 32 pixels: each quarter of its input is an object, "red" as surely
+    as its mean red is high and "blue" likewise.
+    """
+    import numpy as np
+
+    from appliance.host.openvino_import import ov
+
+    ops = ov.opset13
+
+    directory = models_directory / name / str(version)
+    directory.mkdir(parents=True)
+    image = ops.parameter([1, 3, 32, 32], np.float32, name="image")
+    image.output(0).set_names({"image"})
+    quarters = ops.avg_pool(image, [16, 16], [0, 0], [0, 0], [16, 16], True)
+    channels = ops.gather(quarters, np.array([0, 2]), np.array(1))
+    scores = ops.multiply(
+        ops.reshape(channels, np.array([1, 2, 4]), special_zero=False), np.float32(factor)
+    )
+    centres = np.array([[8, 24, 8, 24], [8, 8, 24, 24], [16] * 4, [16] * 4], np.float32)
+    boxes = ops.concat([ops.constant(centres[None]), scores], 1)
+    boxes.output(0).set_names({"boxes"})
+    save([boxes], [image], directory)
+    (directory / "labels.txt").write_text("red\nblue\n")
+    (directory / "manifest.toml").write_text(
+        _DETECTOR.format(name=name, version=version, resize=resize, pad_position=pad_position)
+    )
+    (directory / "card.md").write_text("Made for tests.\n")
+    write_sums(directory)
+    return VersionDirectory(name, version, directory)

@@ -1,6 +1,8 @@
 """Backup: one checked file with everything that cannot be made again; and the list of them."""
 
+import contextlib
 import socket
+import threading
 from pathlib import Path
 
 import msgspec
@@ -9,11 +11,14 @@ from appliance.actions import audit
 from appliance.actions.callers import Caller
 from appliance.clock import Clock, utc_text
 from appliance.config import Backup as BackupSettings
-from appliance.errors import NotFound
+from appliance.errors import BackupInvalid, Conflict, NotFound, Problem
 from appliance.store import backup, rotation
+from appliance.store import settings as settings_store
 from appliance.store.archive import BackupManifest
 from appliance.store.database import Database
 from appliance.store.disk import DiskWatch
+
+_UNSOUND_SETTING = "unsound_backups"
 
 
 class BackupEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +61,7 @@ class CheckedBackup(msgspec.Struct, frozen=True, kw_only=True):
 class Backups:
     """Makes, lists and checks backups of a running appliance.
 
-    Threads: any; one backup at a time.
+    Threads: any; one backup and, under `_checking`, one check at a time.
     """
 
     def __init__(
@@ -77,6 +82,9 @@ class Backups:
         self._directory = directory
         self._models_directory = models_directory
         self._config_text = config_text
+        self._checking = threading.Lock()
+        #: Names of backups whose last check failed; replaced as a whole.
+        self._unsound = frozenset(settings_store.get(database, _UNSOUND_SETTING) or ())
 
     def use_settings(self, settings: BackupSettings) -> None:
         """Given the section [backup], keep as many as it says from the next backup on."""
@@ -149,11 +157,37 @@ class Backups:
         return found[0] if found else None
 
     def check(self, name: str) -> CheckedBackup:
-        """Given a backup's name, check all of it; raise NotFound or BackupInvalid."""
+        """Given a backup's name, check all of it.
+
+        Raise NotFound, BackupInvalid, or Conflict while another is being checked.
+        """
         found = {one.path.name: one.path for one in rotation.listed(self._directory)}
         if name not in found:
             raise NotFound(f"There is no backup {name[:120]!r}.")
-        return checked(found[name])
+        if not self._checking.acquire(blocking=False):
+            raise Conflict("Another backup is being checked right now; try again in a moment.")
+        try:
+            result = checked(found[name])
+        except BackupInvalid:
+            self._note_unsound((self._unsound | {name}) & found.keys())
+            raise
+        else:
+            self._note_unsound((self._unsound - {name}) & found.keys())
+        finally:
+            self._checking.release()
+        return result
+
+    def is_unsound(self, name: str) -> bool:
+        """Given a backup's name, return whether the last check of it failed."""
+        return name in self._unsound
+
+    def _note_unsound(self, names: frozenset[str]) -> None:
+        """Remember over a restart which backups are of no use; a check only reads otherwise."""
+        if names == self._unsound:
+            return
+        self._unsound = names
+        with contextlib.suppress(Problem):
+            settings_store.put(self._database, _UNSOUND_SETTING, sorted(names))
 
 
 def checked(path: Path) -> CheckedBackup:

@@ -39,6 +39,11 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether nothing is known about this caller but the address."""
         return self.role is None
 
+    @property
+    def sender(self) -> str:
+        """Return what stands for this caller where requests are split: its key, or its address."""
+        return self.key_id or self.address
+
     def may_use(self, model: str) -> bool:
         """Given a model's name, return whether this caller's scope covers it."""
         return not self.models or model in self.models

@@ -1,11 +1,13 @@
 """Describe models as callers need it: what goes in, what comes out, how to call."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from appliance.engine.status import ModelStatus
 from appliance.errors import NotFound
+from appliance.store.models import Version
 from appliance.tasks.contract import Task
 from appliance.tasks.registry import task_named
 
@@ -61,16 +63,26 @@ class ModelDescription(msgspec.Struct, frozen=True):
     example: str
 
 
-def summaries(statuses: list[ModelStatus]) -> ModelList:
-    """Given the state of every version, return one line for each model, by name."""
-    names = sorted({status.name for status in statuses})
-    return ModelList(
-        tuple(_summary([status for status in statuses if status.name == name]) for name in names)
-    )
+def summaries(statuses: list[ModelStatus], rows: Sequence[Version] = ()) -> ModelList:
+    """Given the state of every version that is whole, and the rows of those that are not (under
+    way or failed), return one line for each model, by name.
+    """
+    names = {status.name for status in statuses}
+    lines = [_summary([status for status in statuses if status.name == name]) for name in names]
+    for name in {row.name for row in rows} - names:
+        newest = max((row for row in rows if row.name == name), key=lambda row: row.version)
+        lines.append(ModelSummary(name, "", None, newest.state, ()))
+    return ModelList(tuple(sorted(lines, key=lambda line: line.name)))
 
 
-def description(statuses: list[ModelStatus], base: str) -> ModelDescription:
-    """Given the state of every version of a model and the URL callers use, describe the model."""
+def description(
+    statuses: list[ModelStatus], base: str, rows: Sequence[Version] = ()
+) -> ModelDescription:
+    """Given the state of every version of a model, the rows of those that are not whole, and the
+    URL callers use, describe the model.
+    """
+    if not statuses:
+        return _unserved(rows)
     shown = _shown(statuses)
     task = _task_of(shown)
     return ModelDescription(
@@ -84,13 +96,44 @@ def description(statuses: list[ModelStatus], base: str) -> ModelDescription:
         inputs=shown.inputs,
         outputs=shown.outputs,
         labels=shown.labels,
-        versions=tuple(
-            VersionSummary(status.version, status.state, status.reason, status.is_active)
-            for status in statuses
-        ),
+        versions=_versions(statuses, rows),
         statistics=msgspec.structs.asdict(shown.statistics),
         example=_example(shown.name, task, base) if task else "",
     )
+
+
+def _unserved(rows: Sequence[Version]) -> ModelDescription:
+    """Describe a model of which no version is whole."""
+    newest = rows[-1]
+    return ModelDescription(
+        name=newest.name,
+        task="",
+        active_version=None,
+        state=newest.state,
+        reason=newest.reason,
+        media_types=(),
+        params=(),
+        inputs=(),
+        outputs=(),
+        labels={},
+        versions=_versions([], rows),
+        statistics={},
+        example="",
+    )
+
+
+def _versions(statuses: list[ModelStatus], rows: Sequence[Version]) -> tuple[VersionSummary, ...]:
+    found = [
+        VersionSummary(status.version, status.state, status.reason, status.is_active)
+        for status in statuses
+    ]
+    whole = {one.version for one in found}
+    found += [
+        VersionSummary(row.version, row.state, row.reason, False)
+        for row in rows
+        if row.version not in whole
+    ]
+    return tuple(sorted(found, key=lambda one: one.version))
 
 
 def parameters(task: Task) -> tuple[Parameter, ...]:

@@ -2,17 +2,19 @@
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import psutil
 
 from appliance import __version__
+from appliance.actions.jobs import JobCounts
 from appliance.clock import Clock, utc_text
 from appliance.config import Config
 from appliance.engine.engine import Engine
-from appliance.engine.served import READY, STOPPED
+from appliance.engine.served import IDLE, READY, STOPPED
 from appliance.engine.status import ModelStatus
+from appliance.errors import Problem
 from appliance.store.database import Database, DatabaseStatus
 from appliance.store.disk import DiskStatus, DiskWatch, Level
 from appliance.store.rotation import Listed
@@ -45,11 +47,12 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BackupHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest backup."""
+    """The newest backup; it is sound until a check of it has failed."""
 
     newest: str | None
     age_seconds: float | None
     is_stale: bool
+    is_sound: bool = True
 
 
 class ClockHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +78,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     temperatures_celsius: dict[str, float]
     database: DatabaseStatus
     models: tuple[ModelHealth, ...]
+    jobs: JobCounts | None
     backup: BackupHealth
     clock: ClockHealth
     recovery: str
@@ -86,6 +90,18 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     live: bool = True
     ready: bool
     reasons: tuple[str, ...] = ()
+
+
+class _Fault(NamedTuple):
+    """What is wrong in a few words, and what is told of it to known callers only: it may name
+    files, versions and other things that help whoever looks for a way in.
+    """
+
+    words: str
+    detail: str = ""
+
+    def told(self, *, with_details: bool) -> str:
+        return f"{self.words}: {self.detail}" if self.detail and with_details else self.words
 
 
 class HealthCheck:
@@ -105,7 +121,9 @@ class HealthCheck:
         newest_backup: Callable[[], Listed | None],
         clock_state: Callable[[], str],
         recovery: str,
+        is_unsound: Callable[[str], bool] = lambda name: False,
     ) -> None:
+        self._is_unsound = is_unsound
         self._config = config
         self._clock = clock
         self._engine = engine
@@ -117,6 +135,11 @@ class HealthCheck:
         self._started_wall = clock.wall_seconds()
         self._started = clock.monotonic()
         self._is_stopping = False
+        self._count_jobs: Callable[[], JobCounts] | None = None
+
+    def watch_jobs(self, count: Callable[[], JobCounts]) -> None:
+        """Given how to count jobs, tell of them from now on; called once, before serving."""
+        self._count_jobs = count
 
     def begin_stop(self) -> None:
         """From now on the appliance is not ready: it is stopping."""
@@ -126,24 +149,35 @@ class HealthCheck:
         """Return the state of every installed version."""
         return self._engine.models()
 
-    def readiness(self) -> Readiness:
+    def readiness(self, *, with_details: bool = True) -> Readiness:
         """Return whether requests should come: every active model answered its canary, the
         database takes writes and the disk is not full.
+
+        Without details the reasons say what is wrong, but not why.
         """
-        reasons = [*self._model_faults(self._engine.models())]
-        if not self._database.status().is_writable:
-            reasons.append(f"the database takes no writes: {self._database.status().last_error}")
-        if self._disk.level() >= Level.CRITICAL:
-            reasons.append("the disk is full")
-        if self._is_stopping:
-            reasons.append("the appliance is stopping")
+        reasons = [fault.told(with_details=with_details) for fault in self._faults()]
         return Readiness(ready=not reasons, reasons=tuple(reasons))
 
-    def health(self) -> Health:
-        """Return everything there is to know."""
+    def _faults(self) -> list[_Fault]:
+        faults = self._model_faults(self._engine.models())
+        database = self._database.status()
+        if not database.is_writable:
+            faults.append(_Fault("the database takes no writes", database.last_error))
+        if self._disk.level() >= Level.CRITICAL:
+            faults.append(_Fault("the disk is full"))
+        if self._is_stopping:
+            faults.append(_Fault("the appliance is stopping"))
+        return faults
+
+    def health(self, *, with_details: bool = True) -> Health:
+        """Return everything there is to know; without details less of what went wrong."""
         statuses = self._engine.models()
-        failing = self.readiness().reasons
-        warnings = [*self._warnings(), *([self._recovery] if self._recovery else [])]
+        failing = self.readiness(with_details=with_details).reasons
+        warnings = [fault.told(with_details=with_details) for fault in self._warnings()]
+        database = self._database.status()
+        if not with_details:
+            statuses = [msgspec.structs.replace(status, reason="") for status in statuses]
+            database = msgspec.structs.replace(database, last_error="")
         return Health(
             status="failing" if failing else "degraded" if warnings else "ok",
             reasons=(*failing, *warnings),
@@ -156,18 +190,26 @@ class HealthCheck:
             cores=len(os.sched_getaffinity(0)),
             load=os.getloadavg(),
             temperatures_celsius=_temperatures(),
-            database=self._database.status(),
+            database=database,
             models=tuple(
                 _model_health(status)
                 for status in statuses
                 if status.is_active or status.state != STOPPED
             ),
+            jobs=self._jobs(),
             backup=self._backup(),
             clock=ClockHealth(now=utc_text(self._clock.wall_seconds()), state=self._clock_state()),
-            recovery=self._recovery,
+            recovery=self._recovery if with_details else "",
         )
 
-    def _model_faults(self, statuses: list[ModelStatus]) -> list[str]:
+    def _jobs(self) -> JobCounts | None:
+        """Return how many jobs there are; None where the database cannot tell."""
+        try:
+            return self._count_jobs() if self._count_jobs is not None else None
+        except Problem:
+            return None
+
+    def _model_faults(self, statuses: list[ModelStatus]) -> list[_Fault]:
         oldest = self._config.models.canary_seconds * _STALE_CANARY_ROUNDS + (
             self._config.models.deadline_seconds
         )
@@ -177,23 +219,33 @@ class HealthCheck:
             # What an admin took out of service on purpose is no reason to send requests elsewhere.
             if not status.is_active or status.state == STOPPED:
                 continue
+            if status.state == IDLE:
+                continue  # the next request starts it
             if status.state != READY:
-                faults.append(f"{name} is {status.state}: {status.reason or 'no reason given'}")
+                reason = status.reason or "no reason given"
+                faults.append(_Fault(f"{name} is {status.state}", reason))
             elif status.canary_ok is False:
-                faults.append(f"{name} failed its canary")
+                faults.append(_Fault(f"{name} failed its canary"))
             elif status.canary_age_seconds is None or status.canary_age_seconds > oldest:
-                faults.append(f"{name} has not answered a canary for too long")
+                faults.append(_Fault(f"{name} has not answered a canary for too long"))
         return faults
 
-    def _warnings(self) -> list[str]:
+    def _warnings(self) -> list[_Fault]:
         warnings = []
         disk = self._disk.status()
         if disk.level not in ("ok", "critical"):
-            warnings.append(f"disk space is {disk.level}: {disk.reason}")
-        if self._backup().is_stale:
-            warnings.append("the newest backup is too old; run: appliance backup")
+            warnings.append(_Fault(f"disk space is {disk.level}", disk.reason))
+        backup = self._backup()
+        if backup.is_stale:
+            warnings.append(_Fault("the newest backup is too old; run: appliance backup"))
+        if not backup.is_sound:
+            warnings.append(_Fault("the newest backup failed its check; run: appliance backup"))
         if self._clock_state() != "ok":
-            warnings.append("the clock jumped; retention is paused until it is trusted again")
+            warnings.append(
+                _Fault("the clock jumped; retention is paused until it is trusted again")
+            )
+        if self._recovery:
+            warnings.append(_Fault("the state was recovered at the start", self._recovery))
         return warnings
 
     def _backup(self) -> BackupHealth:
@@ -207,6 +259,7 @@ class HealthCheck:
             newest=newest.path.name,
             age_seconds=round(age, 1),
             is_stale=age > self._config.backup.max_age_seconds,
+            is_sound=not self._is_unsound(newest.path.name),
         )
 
 
@@ -219,14 +272,15 @@ def _model_health(status: ModelStatus) -> ModelHealth:
         is_active=status.is_active,
         restarts=status.restarts,
         process_id=status.process_id,
-        memory_bytes=_resident_bytes(status.process_id),
+        memory_bytes=resident_bytes(status.process_id),
         canary_ok=status.canary_ok,
         canary_seconds=status.canary_seconds,
         canary_age_seconds=status.canary_age_seconds,
     )
 
 
-def _resident_bytes(process_id: int | None) -> int | None:
+def resident_bytes(process_id: int | None) -> int | None:
+    """Given a process, return what it holds in memory; None when there is none such."""
     if process_id is None:
         return None
     try:

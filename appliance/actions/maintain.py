@@ -14,6 +14,8 @@ from appliance.store.disk import DiskWatch, Level
 _log = logging.getLogger(__name__)
 _DISK_SECONDS = 5.0
 _RETENTION_SECONDS = 600.0
+#: On a full disk retention runs again so soon, since everything it frees counts.
+_URGENT_SECONDS = 60.0
 _EXPIRY_SECONDS = 30.0
 
 
@@ -39,6 +41,7 @@ class Maintenance:
         self._database = database
         self._disk = disk
         self._next_retention = clock.monotonic()
+        self._was_urgent = False
         self._next_expiry = clock.monotonic() + _EXPIRY_SECONDS
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
@@ -60,21 +63,30 @@ class Maintenance:
     def round(self) -> None:
         """Look at the disk; let old history go when it is time, or at once when space is short."""
         level = self._disk.check()
+        is_urgent = level >= Level.CRITICAL
         now = self._clock.monotonic()
-        if now >= self._next_retention or level >= Level.CRITICAL:
-            self._next_retention = now + _RETENTION_SECONDS
-            self._prune()
+        if is_urgent and not self._was_urgent:
+            self._next_retention = now
+        self._was_urgent = is_urgent
+        if now >= self._next_retention:
+            self._next_retention = now + (_URGENT_SECONDS if is_urgent else _RETENTION_SECONDS)
+            self._prune(is_urgent=is_urgent)
         if now >= self._next_expiry:
             self._next_expiry = now + _EXPIRY_SECONDS
             self._expire_streams()
 
-    def _prune(self) -> None:
+    def _prune(self, *, is_urgent: bool) -> None:
+        history = self._history
+        keep_days = history.keep_days
+        if is_urgent:
+            keep_days = min(keep_days, history.full_disk_keep_days)
         try:
             pruned = retention.prune(
                 self._database,
-                keep_days=self._history.keep_days,
-                keep_rows=self._history.keep_rows,
+                keep_days=keep_days,
+                keep_rows=history.keep_rows,
                 now=self._clock.wall_seconds(),
+                is_urgent=is_urgent,
             )
         except Problem as problem:
             _log.warning("retention put off", extra={"reason": problem.detail})

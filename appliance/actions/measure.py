@@ -47,6 +47,7 @@ def readings(check: HealthCheck, newest: Listed | None) -> Mapping[str, Any]:
             if model.memory_bytes is not None
         },
         "predictions_lost_total": database.lost_rows,
+        **_jobs(health),
         "database_size_bytes": database.bytes,
         "database_wal_bytes": database.wal_bytes,
         "database_quota_bytes": database.quota_bytes,
@@ -56,8 +57,9 @@ def readings(check: HealthCheck, newest: Listed | None) -> Mapping[str, Any]:
         **_disk(health),
         "backup_last_success_timestamp_seconds": newest.made_seconds if newest else None,
         "backup_last_size_bytes": newest.bytes if newest else None,
-        # A backup gets its name only after every check has passed (store/backup.py).
-        "backup_verify_ok": 1.0 if newest else None,
+        # A backup gets its name only after every check has passed (store/backup.py), so that it is
+        # sound until a later check has found otherwise.
+        "backup_verify_ok": float(health.backup.is_sound) if newest else None,
     }
 
 
@@ -66,6 +68,16 @@ def _disk(health: Health) -> dict[str, Any]:
         "disk_free_bytes": {("state",): float(health.disk.free_bytes)},
         "disk_size_bytes": {("state",): float(health.disk.total_bytes)},
         "disk_level": float(Level[health.disk.level.upper()]),
+    }
+
+
+def _jobs(health: Health) -> dict[str, Any]:
+    if health.jobs is None:
+        return {}
+    return {
+        "jobs_waiting": float(health.jobs.waiting),
+        "jobs_running": float(health.jobs.running),
+        "jobs_dead": float(health.jobs.dead),
     }
 
 

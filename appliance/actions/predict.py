@@ -3,9 +3,10 @@
 import functools
 import logging
 import time
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
+from msgspec import Meta
 
 from appliance.actions.callers import Caller, require_model
 from appliance.clock import Clock
@@ -16,8 +17,8 @@ from appliance.identifiers import new_id
 from appliance.metrics import Metrics
 from appliance.store import predictions
 from appliance.store.database import Database
-from appliance.tasks.contract import Task
-from appliance.tasks.registry import task_named
+from appliance.tasks.contract import Draws, Task
+from appliance.tasks.registry import TASKS, task_named
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +33,12 @@ class Timing(msgspec.Struct, frozen=True):
     total_ms: float
 
 
+#: `openapi.py` has the schema of every task's result under its own name.
+_ANY_RESULT = {
+    "anyOf": [{"$ref": f"#/components/schemas/{task.Result.__name__}"} for task in TASKS]
+}
+
+
 class Answer(msgspec.Struct, frozen=True):
     """A prediction as told to the caller; `result` is the task's own JSON, untouched."""
 
@@ -40,7 +47,7 @@ class Answer(msgspec.Struct, frozen=True):
     model: str
     version: int
     recorded: bool
-    result: msgspec.Raw
+    result: Annotated[msgspec.Raw, Meta(extra_json_schema=_ANY_RESULT)]
     timing: Timing
 
 
@@ -99,39 +106,62 @@ class Predictor:
         and whatever the engine raises; InsufficientStorage when history is required and cannot be
         written.
         """
+        return self._answered(request, drawn_as="")[0]
+
+    def draw(self, request: Request, media_type: str) -> tuple[Answer, bytes | None]:
+        """Given a request, return what `predict` does, and the input with the result drawn on it.
+
+        None instead of that where the task cannot draw or not as that media type. Raise the same.
+        """
+        return self._answered(request, drawn_as=media_type)
+
+    def _answered(self, request: Request, *, drawn_as: str) -> tuple[Answer, bytes | None]:
         require_model(request.caller, request.model)
         task = task_named(self._engine.task_of(request.model, request.version))
         params = shaped_params(task, request.params)
-        if self._history.required and not self._database.status().is_writable:
-            raise _unrecordable()
+        self.require_recordable()
         received = self._clock.wall_seconds()
-        reply, result = self._engine.call(
+        header = {"method": "predict", "params": params, "content_type": request.content_type}
+        if drawn_as and isinstance(task, Draws) and drawn_as in task.drawn_types:
+            header["draw"] = drawn_as
+        reply, body = self._engine.call(
             request.model,
             request.version,
-            {"method": "predict", "params": params, "content_type": request.content_type},
+            header,
             request.body,
             waiting_since=request.received_monotonic,
+            sender=request.caller.sender,
         )
+        result = bytes(reply.get("result", body))
         timing = _timing(reply, request.received_monotonic)
         prediction_id = new_id()
         recorded = self._history.enabled and self._record(
-            prediction_id, request, reply, bytes(result), received=received, timing=timing
+            prediction_id, request, reply, result, received=received, timing=timing
         )
         self._metrics.prediction_answered(is_recorded=recorded)
         if self._history.required and not recorded:
-            raise _unrecordable()
-        return Answer(
+            raise unrecordable()
+        answer = Answer(
             id=prediction_id,
             task=reply["task"],
             model=reply["model"],
             version=reply["version"],
             recorded=recorded,
-            result=msgspec.Raw(bytes(result)),
+            result=msgspec.Raw(result),
             timing=timing,
         )
+        return answer, bytes(body) if "result" in reply else None
+
+    def require_recordable(self) -> None:
+        """Raise InsufficientStorage when history is required and nothing can be recorded now."""
+        if self._history.required and not self._database.status().is_writable:
+            raise unrecordable()
 
     def record_tensors(self, turn: TensorTurn) -> bool:
-        """Given an answered tensor request, return whether it was accepted for recording."""
+        """Given an answered tensor request, return whether it was accepted for recording.
+
+        Raise InsufficientStorage when history is required and it was not.
+        """
         if not self._history.enabled:
             return False
         recorded = predictions.record(
@@ -152,6 +182,8 @@ class Predictor:
             ),
         )
         self._metrics.prediction_answered(is_recorded=recorded)
+        if self._history.required and not recorded:
+            raise unrecordable()
         return recorded
 
     def _record(
@@ -185,7 +217,8 @@ class Predictor:
         )
 
 
-def _unrecordable() -> InsufficientStorage:
+def unrecordable() -> InsufficientStorage:
+    """Return what to say when history is required and cannot be written."""
     return InsufficientStorage(
         "Predictions must be recorded (history.required), but nothing can be recorded now. See"
         " /health for the reason, or free space on the disk of the state directory."

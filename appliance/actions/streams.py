@@ -7,6 +7,7 @@ state before it, or it was, and the same bytes come back.
 
 import contextlib
 import hashlib
+import logging
 import threading
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from appliance.actions.callers import Caller, Role, require_model, require_row_of
-from appliance.actions.predict import shaped_params
+from appliance.actions.predict import shaped_params, unrecordable
 from appliance.actions.stream_turns import Answered, Turns, count_events
 from appliance.actions.stream_views import (
     ChunkAnswer,
@@ -27,21 +28,33 @@ from appliance.actions.stream_views import (
     view_of,
 )
 from appliance.clock import Clock
-from appliance.config import Config
+from appliance.config import Config, History
 from appliance.engine.engine import Engine
-from appliance.errors import Conflict, InvalidInput, Overloaded, Problem
+from appliance.errors import (
+    Conflict,
+    DeadlineExceeded,
+    InvalidInput,
+    Overloaded,
+    Problem,
+    RateLimited,
+    Unavailable,
+)
 from appliance.identifiers import new_id
 from appliance.store import predictions, streams
 from appliance.store.database import Database
+from appliance.store.predictions import Prediction
 from appliance.store.streams import StoredStream
 from appliance.tasks.registry import task_named
 
+_log = logging.getLogger(__name__)
 #: Streams that share a lock wait for each other; of 4,096 few ever do.
 _STRIPES = 4096
 _KEEP_ENDED_SECONDS = 24 * 3600.0
 #: An idle stream is looked at again after so long before it ends: were the wall clock to jump by
 #: hours, streams in use would otherwise end.
 _SECOND_LOOK_SECONDS = 60.0
+#: An idle stream whose model cannot be asked for so long ends without what was held back.
+_GIVE_UP_SECONDS = 3600.0
 
 
 class Chunk(NamedTuple):
@@ -70,10 +83,14 @@ class StreamSessions:
         self._database = database
         self._clock = clock
         self._settings = config.streams
-        self._is_recorded = config.history.enabled
+        self._history = config.history
         self._stripes = [threading.Lock() for _ in range(_STRIPES)]
         #: Streams found idle once: their last chunk's wall time, and when they were found.
         self._idle: dict[str, tuple[float, float]] = {}
+
+    def use_history(self, history: History) -> None:
+        """Given the section [history], record as it says from the next chunk on."""
+        self._history = history
 
     def open(self, caller: Caller, wanted: WantedStream) -> OpenedStream:
         """Given a caller and what is wanted, open a stream with the model's active version.
@@ -84,11 +101,7 @@ class StreamSessions:
         require_model(caller, wanted.model)
         status = self._engine.status(wanted.model, None)
         shaped_params(task_named(status.task), wanted.params)
-        most = self._settings.most
-        if streams.count_open(self._database) >= most:
-            raise Overloaded(
-                f"{most} streams are open, which is the most (streams.most). End some first."
-            )
+        self._require_room(caller)
         now = self._clock.wall_seconds()
         stream = StoredStream(
             id=new_id(),
@@ -104,6 +117,20 @@ class StreamSessions:
         )
         streams.keep(self._database, stream)
         return OpenedStream(**msgspec.structs.asdict(view_of(stream)))
+
+    def _require_room(self, caller: Caller) -> None:
+        most, most_of_key = self._settings.most, self._settings.most_per_key
+        of_all, of_key = streams.count_open(self._database, key_id=caller.key_id or "")
+        if of_all >= most:
+            raise Overloaded(
+                f"{most} streams are open, which is the most (streams.most). End some first."
+            )
+        if of_key >= most_of_key:
+            raise RateLimited(
+                f"{most_of_key} streams of the key {caller.key_name!r} are open, which is the most"
+                " (streams.most_per_key). End some first.",
+                retry_after_seconds=60.0,
+            )
 
     def feed(self, chunk: Chunk) -> bytes:
         """Given a chunk, return its answer as JSON, the same bytes if it was answered before.
@@ -173,10 +200,25 @@ class StreamSessions:
     def _expire_one(self, stream_id: str) -> bool:
         with contextlib.suppress(Problem), self._exclusively(stream_id):
             stream = streams.get(self._database, stream_id)
-            if stream.ended_seconds is None and stream.last_seconds == self._idle[stream_id][0]:
-                self._end(stream, "idle")
+            last, since = self._idle[stream_id]
+            if stream.ended_seconds is None and stream.last_seconds == last:
+                gives_up = self._clock.monotonic() - since >= _GIVE_UP_SECONDS
+                self._end(stream, "idle", gives_up=gives_up)
                 return True
         return False
+
+    def _flushed(self, stream: StoredStream, *, gives_up: bool) -> bytes:
+        """Return what the model held back; nothing if it cannot be asked and it `gives_up`."""
+        try:
+            return self._turns.flush(stream)
+        except (Unavailable, DeadlineExceeded) as problem:
+            if not gives_up:
+                raise
+            _log.warning(
+                "stream ended without its last events",
+                extra={"stream": stream.id, "model": stream.model, "reason": problem.detail},
+            )
+            return b""
 
     def _own(self, caller: Caller, stream_id: str) -> StoredStream:
         stream = streams.get(self._database, stream_id)
@@ -186,6 +228,9 @@ class StreamSessions:
 
     def _turn(self, stream: StoredStream, chunk: Chunk, digest: bytes) -> bytes:
         """Take one turn; after a switch of versions flush, and go on from a fresh state."""
+        history = self._history
+        if history.required and not (history.enabled and self._database.takes_history):
+            raise unrecordable()
         version = self._turns.current(stream)
         flushed, is_restarted = b"", version != stream.version and stream.chunks > 0
         if is_restarted:
@@ -207,13 +252,27 @@ class StreamSessions:
             events=stream.events + events,
         )
         answer = _answer(advanced, answered.result, flushed=flushed, is_restarted=is_restarted)
-        streams.keep(self._database, msgspec.structs.replace(advanced, answer=answer))
-        if events and self._is_recorded:
-            self._record(stream, chunk, answered)
+        prediction = None
+        if events and self._history.enabled:
+            prediction = self._prediction(stream, chunk, answered)
+        self._keep(msgspec.structs.replace(advanced, answer=answer), prediction)
         return answer
 
-    def _end(self, stream: StoredStream, reason: str) -> bytes:
-        result = self._turns.flush(stream)
+    def _keep(self, stream: StoredStream, prediction: Prediction | None) -> None:
+        """Keep a turn; where history is required, in one transaction with its row there.
+
+        A chunk that is repeated is answered from the stream's row alone, so after a commit without
+        the other row nobody would ever write that.
+        """
+        if self._history.required:
+            streams.keep(self._database, stream, prediction=prediction)
+            return
+        streams.keep(self._database, stream)
+        if prediction is not None:
+            predictions.record(self._database, prediction)
+
+    def _end(self, stream: StoredStream, reason: str, *, gives_up: bool = False) -> bytes:
+        result = self._flushed(stream, gives_up=gives_up)
         now = self._clock.wall_seconds()
         ended = msgspec.structs.replace(
             stream,
@@ -227,31 +286,28 @@ class StreamSessions:
         streams.keep(self._database, msgspec.structs.replace(ended, end_answer=answer))
         return answer
 
-    def _record(self, stream: StoredStream, chunk: Chunk, answered: Answered) -> None:
-        """Put a turn that brought events into the history; the stream's row counts the others.
+    def _prediction(self, stream: StoredStream, chunk: Chunk, answered: Answered) -> Prediction:
+        """Return the history's row of a turn that brought events; the stream's counts the others.
 
         With every turn recorded, two hundred devices would fill it in a night.
         """
         now = self._clock.monotonic()
-        predictions.record(
-            self._database,
-            predictions.Prediction(
-                id=new_id(),
-                received_seconds=self._clock.wall_seconds(),
-                model=stream.model,
-                version=stream.version,
-                task=stream.task,
-                key_id=stream.key_id,
-                key_name=stream.key_name,
-                label=answered.label,
-                confidence=answered.confidence,
-                content_type=chunk.content_type[:100],
-                input_bytes=len(chunk.body),
-                result=answered.result,
-                duration_ms=round((now - chunk.received_monotonic) * 1000, 3),
-                request_id=chunk.request_id,
-                session_id=stream.id,
-            ),
+        return Prediction(
+            id=new_id(),
+            received_seconds=self._clock.wall_seconds(),
+            model=stream.model,
+            version=stream.version,
+            task=stream.task,
+            key_id=stream.key_id,
+            key_name=stream.key_name,
+            label=answered.label,
+            confidence=answered.confidence,
+            content_type=chunk.content_type[:100],
+            input_bytes=len(chunk.body),
+            result=answered.result,
+            duration_ms=round((now - chunk.received_monotonic) * 1000, 3),
+            request_id=chunk.request_id,
+            session_id=stream.id,
         )
 
     @contextlib.contextmanager

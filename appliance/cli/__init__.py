@@ -1,7 +1,5 @@
 """The command line: `appliance …`, one group per thing, one verb per action."""
 
-import sys
-
 import click
 
 from appliance import __version__
@@ -12,14 +10,20 @@ from appliance.cli import (
     doctor,
     drill,
     gateway,
+    jobs,
     keys,
+    model,
+    model_library,
+    model_life,
+    model_measure,
+    model_text,
     monitor,
+    predict,
     reload,
     serve,
     steps,
 )
-from appliance.cli.start import read_config
-from appliance.errors import Fault
+from appliance.start import ended_by_faults, read_config
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -47,7 +51,14 @@ for module in (
     audit,
     backups,
     drill,
+    jobs,
+    model,
+    model_library,
+    model_life,
+    model_measure,
+    model_text,
     monitor,
+    predict,
     reload,
     steps,
     doctor,
@@ -58,8 +69,4 @@ for module in (
 
 def main() -> None:
     """Run the command line; end with the exit status of the fault that stopped it."""
-    try:
-        cli(prog_name="appliance")
-    except Fault as fault:
-        click.echo(f"appliance: {fault.title}.\n{fault.detail}", err=True)
-        sys.exit(fault.exit_status)
+    ended_by_faults(lambda: cli(prog_name="appliance"))

@@ -5,7 +5,7 @@ import os
 import click
 
 from appliance import config_file
-from appliance.cli.start import config_location, packaged_defaults
+from appliance.start import config_location, packaged_defaults
 
 
 @click.group(name="config")

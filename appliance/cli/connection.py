@@ -4,11 +4,13 @@ The command line never opens the database itself: two processes writing one SQLi
 databases get lost.
 """
 
+import contextlib
 import http.client
 import os
 import socket
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlencode
 
 import click
@@ -18,6 +20,7 @@ from appliance.config import Config
 
 SOCKET_NAME = "admin.sock"
 _TIMEOUT_SECONDS = 60.0
+_PIECE_BYTES = 256 * 1024
 _MOST_ANSWER_BYTES = 64 * 1024 * 1024
 #: `sun_path` of unix(7) has 108 bytes; longer paths are reached through their open directory.
 _MOST_PATH_BYTES = 107
@@ -71,25 +74,54 @@ class Connection:
         method: str,
         path: str,
         *,
-        body: bytes | None = None,
+        body: bytes | Iterable[bytes] | None = None,
         content_type: str = "application/json",
+        body_bytes: int | None = None,
     ) -> Any:
         """Given a request, return its JSON answer, or None for an empty one.
 
-        Raise Refused for a problem, NotRunning when nobody answers.
+        A body that comes in pieces, as of files, is never whole in memory; `body_bytes` then says
+        how long it is. Raise Refused for a problem, NotRunning when nobody answers.
         """
         connection = _UnixConnection(self.socket_path, self._timeout_seconds)
         headers = {"Host": "localhost", "Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = content_type
+        if body_bytes is not None:
+            headers["Content-Length"] = str(body_bytes)
         try:
-            connection.request(method, path, body=body, headers=headers)
+            with contextlib.suppress(BrokenPipeError):  # refused by its head: the answer is there
+                connection.request(method, path, body=body, headers=headers)
             answer = connection.getresponse()
             content = answer.read(_MOST_ANSWER_BYTES)
         except (OSError, http.client.HTTPException) as fault:
             raise self._not_running(fault) from None
         finally:
             connection.close()
+        return self._value(answer, content)
+
+    def fetch(self, path: str, target: IO[bytes]) -> int:
+        """Given a path and an open file, write what is there into the file; return its bytes.
+
+        Raise what `call` raises.
+        """
+        connection = _UnixConnection(self.socket_path, self._timeout_seconds)
+        written = 0
+        try:
+            connection.request("GET", path, headers={"Host": "localhost"})
+            answer = connection.getresponse()
+            if answer.status >= 400:
+                self._value(answer, answer.read(_MOST_ANSWER_BYTES))
+            while piece := answer.read(_PIECE_BYTES):
+                written += target.write(piece)
+        except (OSError, http.client.HTTPException) as fault:
+            raise self._not_running(fault) from None
+        finally:
+            connection.close()
+        return written
+
+    @staticmethod
+    def _value(answer: http.client.HTTPResponse, content: bytes) -> Any:
         value = _decoded(content)
         if answer.status >= 400:
             raise Refused(value if isinstance(value, dict) else {}, answer.status)

@@ -26,6 +26,8 @@ class Child:
     is_wanted: bool = True
     #: Why it was killed, when it was us.
     killed_because: str = ""
+    #: Why it could not load, when that may be otherwise the next time.
+    load_fault: str = ""
     _is_heard: bool = field(default=True)
 
     @property

@@ -9,10 +9,18 @@ import time
 from typing import Any
 
 from appliance import frames
-from appliance.errors import DeadlineExceeded, HostDied, ModelUnavailable, decoded
+from appliance.errors import (
+    DeadlineExceeded,
+    HostDied,
+    ModelUnavailable,
+    PayloadTooLarge,
+    decoded,
+)
 
 #: How long a broken call waits for word of how the process ended, to be able to say so.
 _OBITUARY_SECONDS = 1.0
+#: A miss counts until a call was answered that was sent so much later.
+_FORGIVEN_SECONDS = 30.0
 
 
 class Host:
@@ -35,7 +43,8 @@ class Host:
         self._quiet = threading.Condition(self._lock)
         self._idle: list[socket.socket] = []  # guarded by _lock
         self._in_flight = 0  # guarded by _lock
-        self._missed_deadlines = 0  # guarded by _lock
+        self._misses: list[float] = []  # monotonic; guarded by _lock
+        self._answered = 0.0  # when the last answered call was sent; set by any thread
         self._is_closed = False  # guarded by _lock
         self._ended = threading.Event()
         self._ended_because = ""  # written before _ended is set
@@ -47,11 +56,15 @@ class Host:
 
     @property
     def missed_deadlines(self) -> int:
-        """How many calls were not answered in time since the host started.
+        """How many calls were not answered in time, of late.
 
-        A later answer does not take one back: the thread that missed it hangs or works in vain.
+        One later answer does not take a miss back: the thread that missed hangs or works in vain.
+        But a host that goes on answering calls was only busy, as with one large batch, so a miss
+        is forgiven once calls sent so long after it were answered.
         """
-        return self._missed_deadlines
+        with self._lock:
+            self._forgive()
+            return len(self._misses)
 
     def enter(self) -> None:
         """Count a call before it is made, so that a drain started in between waits for it."""
@@ -76,8 +89,14 @@ class Host:
         connection = self._borrow()
         try:
             frames.send(connection, header, body)
-            give_up_at = time.monotonic() + self._deadline_seconds
+            sent = time.monotonic()
+            give_up_at = sent + self._deadline_seconds
             reply, answer = frames.receive(connection, give_up_at=give_up_at)
+        except frames.FrameTooLarge:
+            self._give_back(connection)
+            raise PayloadTooLarge(
+                "The request is larger than what is passed on to a model. Send a smaller input."
+            ) from None
         except (BlockingIOError, TimeoutError):
             connection.close()
             raise self._missed() from None
@@ -87,6 +106,7 @@ class Host:
         except BaseException:
             connection.close()
             raise
+        self._answered = sent
         self._give_back(connection)
         if "problem" in reply:
             raise decoded(reply["problem"])
@@ -151,11 +171,17 @@ class Host:
 
     def _missed(self) -> DeadlineExceeded:
         with self._lock:
-            self._missed_deadlines += 1
+            self._forgive()
+            self._misses.append(time.monotonic())
         return DeadlineExceeded(
             f"The model did not answer within {self._deadline_seconds:g} s"
             " (models.deadline_seconds)."
         )
+
+    def _forgive(self) -> None:
+        """Forget misses long before the last answered call; under the lock."""
+        window = max(_FORGIVEN_SECONDS, 2 * self._deadline_seconds)
+        self._misses = [at for at in self._misses if self._answered < at + window]
 
     def _died(self) -> HostDied:
         self._ended.wait(_OBITUARY_SECONDS)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from appliance.host.specification import HostSpecification, NurseryEvent, Spawn
+from appliance.host.specification import HostSpecification, JobProcess, NurseryEvent, Spawn
 
 _MESSAGE_BYTES = 65536
 _ANSWER_SECONDS = 1.0
@@ -63,10 +63,17 @@ class Nursery:
 
         Return our end of its control socket; raise OSError when the nursery cannot be asked.
         """
+        return self._spawn(Spawn(token=token, specification=specification))
+
+    def spawn_job(self, token: int, job: JobProcess) -> socket.socket:
+        """Given a token and what the process may use, ask for the process of a job, as `spawn`."""
+        return self._spawn(Spawn(token=token, job=job))
+
+    def _spawn(self, wanted: Spawn) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         ours.settimeout(_ANSWER_SECONDS)
         with theirs:
-            message = msgspec.msgpack.encode(Spawn(token=token, specification=specification))
+            message = msgspec.msgpack.encode(wanted)
             try:
                 socket.send_fds(self.socket, [message], [theirs.fileno()])
             except OSError:

@@ -8,12 +8,15 @@ from appliance.engine.admission import Admission
 from appliance.engine.host import Host
 from appliance.engine.status import Counters, ModelStatus
 from appliance.errors import ModelUnavailable
-from appliance.host.specification import HostEvent
+from appliance.host.specification import FILES, MACHINE, HostEvent
 from appliance.library.manifest import Manifest
 from appliance.library.versions import VersionDirectory
 
 STARTING, READY, FAILED, STOPPED = "starting", "ready", "failed", "stopped"
+#: In service, but its process has ended for want of calls; the next call starts it again.
+IDLE = "idle"
 _WORDS = {
+    IDLE: ("was idle", "Try again in a second."),
     STARTING: ("is being started", "Try again in a second."),
     FAILED: ("could not be started", "An administrator has to load it again."),
     STOPPED: ("is not loaded", "An administrator has to load it."),
@@ -37,7 +40,7 @@ class Canary:
 
 @dataclass(slots=True, eq=False)
 class Served:
-    """A version that is served, being started, backing off, failed or retired.
+    """A version that is served, being started, backing off, idle, failed or retired.
 
     Threads: `state`, `reason`, `host` and `is_retired` change under `changed`, which wakes whoever
     waits for a state; the restart fields are the supervisor's; any thread may read. Retired is for
@@ -49,6 +52,14 @@ class Served:
     admission: Admission
     #: Nobody relies on it before it was ready once, so its first failure is final.
     is_trial: bool = False
+    #: It was ready once, so what keeps it from loading now may pass.
+    was_ready: bool = False
+    #: A start is under way that is worth waiting for: nothing has gone wrong since.
+    is_expected: bool = False
+    #: The compiled form was thrown away since it was last ready.
+    has_dropped_cache: bool = False
+    #: When the last call began (monotonic); any thread sets it.
+    last_used: float = field(default_factory=time.monotonic)
     host: Host | None = None
     state: str = STOPPED
     reason: str = ""
@@ -81,6 +92,35 @@ class Served:
             self.state, self.reason, self.is_retired = STOPPED, "", True
             self.changed.notify_all()
             return host
+
+    def fall_idle(self, *, unused_since: float) -> Host | None:
+        """Let go of its host, which is returned, if no call is in it or came since that time."""
+        with self.changed:
+            host = self.host
+            is_unused = self.state == READY and self.last_used < unused_since
+            if host is None or not is_unused or host.in_flight:
+                return None
+            self.state, self.reason, self.host = IDLE, "", None
+            self.changed.notify_all()
+            return host
+
+    def wake(self) -> bool:
+        """Leave the idle state; return whether this call is the one that has to start a host."""
+        with self.changed:
+            if self.state != IDLE:
+                return False
+            self.state, self.is_expected, self.last_used = STARTING, True, time.monotonic()
+            return True
+
+    def may_load_later(self, cause: str) -> bool:
+        """Given whose fault it was that it could not be loaded, return whether to try again.
+
+        Files that are not what was imported will not mend themselves; a shortage of the machine
+        will pass; and what was ready once will be again.
+        """
+        if self.is_trial or cause == FILES:
+            return False
+        return self.was_ready or cause == MACHINE
 
     def wait_until_settled(self, timeout_seconds: float) -> bool:
         """Wait until it is no longer starting; return whether it is ready."""
@@ -118,7 +158,9 @@ class Served:
             inputs=self.description.inputs,
             outputs=self.description.outputs,
             labels=self.description.labels,
+            model_info=self.description.model_info,
             statistics=self.counters.statistics(),
+            batches=self.counters.batches(),
             restarts=self.restarts,
             process_id=host.process_id if host else None,
             load_seconds=self.description.load_seconds or None,

@@ -1,11 +1,9 @@
 """The supervisor: one thread that starts hosts, hears how they fare and starts them again."""
 
-import contextlib
 import logging
 import os
-import queue
 import selectors
-import socket
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -17,9 +15,11 @@ import msgspec
 from appliance import frames
 from appliance.config import Config
 from appliance.engine.child import Child
+from appliance.engine.event_loop import EventLoop
 from appliance.engine.host import Host
 from appliance.engine.nursery import Nursery, return_code_words
 from appliance.engine.served import FAILED, READY, STARTING, Served
+from appliance.engine.tuning import Tunings
 from appliance.errors import decoded
 from appliance.host.specification import HostEvent, HostSpecification, NurseryEvent
 
@@ -44,11 +44,11 @@ def backoff_seconds(deaths: int, *, longest_seconds: float) -> float:
     return float(min(longest_seconds, _FIRST_PAUSE_SECONDS * 2 ** min(deaths - 2, 20)))
 
 
-class Supervisor:
+class Supervisor(EventLoop):
     """Owns the nursery and every host process.
 
-    Threads: `start`, `serve`, `retire`, `replace`, `stop` and `heartbeat_age_seconds` are for any;
-    all else runs in its own thread.
+    Threads: `start`, `serve`, `rest`, `retire`, `replace`, `stop` and `heartbeat_age_seconds` are
+    for any; all else runs in its own thread.
     """
 
     def __init__(
@@ -56,36 +56,31 @@ class Supervisor:
         config: Config,
         *,
         cache_directory: Path,
-        threads: int,
+        threads: Callable[[str], int],
+        tunings: Tunings,
         on_restart: Callable[[Served, str], None],
         on_load_failed: Callable[[Served], None],
     ) -> None:
+        super().__init__("supervisor")
         self._config = config
         self._cache_directory = cache_directory
         self._threads = threads
+        self._tunings = tunings
         self._on_restart = on_restart
         self._on_load_failed = on_load_failed
-        self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._selector = selectors.DefaultSelector()
-        self._wakeup, self._waker = socket.socketpair()
-        self._waker.setblocking(False)
         self._children: dict[int, Child] = {}
-        self._timers: list[tuple[float, Callable[[], None]]] = []
         self._last_token = 0
         self._nursery: Nursery | None = None
         self._nursery_deaths = 0
-        self._is_stopping = False
-        self._beat = time.monotonic()
-        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread and with it the nursery."""
-        self._thread.start()
 
     def serve(self, served: Served) -> None:
         """Given a version, start a host for it; its state says how that went."""
         served.become(STARTING)
         self._post(lambda: self._spawn(served))
+
+    def rest(self, host: Host) -> None:
+        """Given a host that no version calls any more, let its process end."""
+        self._post(lambda: self._dismiss(lambda child: child.host is host))
 
     def retire(self, served: Served, *, drain_seconds: float) -> None:
         """Given a version, take it out of service; its host ends once its calls have finished.
@@ -94,12 +89,12 @@ class Supervisor:
         """
         host = served.retire()
         if host is None or not drain_seconds:
-            self._post(lambda: self._dismiss(served))
+            self._post(lambda: self._dismiss(lambda child: child.served is served))
             return
 
         def drain() -> None:
             host.wait_until_quiet(drain_seconds)
-            self._post(lambda: self._dismiss(served))
+            self._post(lambda: self._dismiss(lambda child: child.served is served))
 
         threading.Thread(target=drain, name=f"retire {served.name}", daemon=True).start()
 
@@ -107,60 +102,8 @@ class Supervisor:
         """Given a host that hangs, kill it; its death brings the next one."""
         self._post(lambda: self._replace(host, reason))
 
-    def stop(self) -> None:
-        """End every host and the nursery, and wait for it."""
-        self._is_stopping = True
-        if self._thread.ident is None:
-            self._close()
-            return
-        self._post(lambda: None)
-        self._thread.join(_FAREWELL_SECONDS + 10.0)
-
-    def heartbeat_age_seconds(self) -> float:
-        """Return the seconds since the thread last went round its loop: about one, at most."""
-        return time.monotonic() - self._beat
-
-    def _post(self, command: Callable[[], None]) -> None:
-        self._commands.put(command)
-        with contextlib.suppress(OSError):  # full: it will wake anyway; closed: it has ended
-            self._waker.send(b"x")
-
-    def _run(self) -> None:
-        self._selector.register(self._wakeup, selectors.EVENT_READ, self._run_commands)
-        self._guarded(self._start_nursery)
-        while not self._is_stopping:
-            self._go_round(1.0)
-        self._guarded(self._end_everything)
-        self._close()
-
-    def _go_round(self, longest_pause: float) -> None:
-        now = time.monotonic()
-        pause = min([longest_pause, *(at - now for at, _ in self._timers)])
-        for key, _ in self._selector.select(max(0.0, pause)):
-            self._guarded(key.data)
-        self._run_timers()
-        self._beat = time.monotonic()
-
-    def _guarded(self, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except Exception:  # the supervisor must outlive any fault of its own
-            _log.exception("supervisor step failed")
-
-    def _run_commands(self) -> None:
-        self._wakeup.recv(4096)
-        while not self._commands.empty():
-            self._guarded(self._commands.get())
-
-    def _run_timers(self) -> None:
-        now = time.monotonic()
-        due = [work for at, work in self._timers if at <= now]
-        self._timers = [timer for timer in self._timers if timer[0] > now]
-        for work in due:
-            self._guarded(work)
-
-    def _after(self, seconds: float, work: Callable[[], None]) -> None:
-        self._timers.append((time.monotonic() + seconds, work))
+    def _begin(self) -> None:
+        self._start_nursery()
 
     def _start_nursery(self) -> None:
         if self._is_stopping:
@@ -196,11 +139,14 @@ class Supervisor:
         self._after(self._config.models.start_seconds, lambda: self._give_up_start(token))
 
     def _specification(self, served: Served) -> HostSpecification:
-        config = self._config
+        config, place = self._config, served.place
+        cores = self._threads(place.model)
+        tuned = self._tunings.of(place.model, place.version, cores=cores)
         return HostSpecification(
-            directory=str(served.place.directory),
-            cache_directory=str(self._cache_directory),
-            threads=self._threads,
+            directory=str(place.directory),
+            cache_directory=str(self._cache_of(served)),
+            threads=tuned.threads if tuned else cores,
+            streams=tuned.streams if tuned else 0,
             connections=config.http.threads + config.http.control_threads,
             memory_bytes=config.models.memory_bytes,
             image_pixels=config.limits.image_pixels,
@@ -208,6 +154,11 @@ class Supervisor:
             tensor_batch=config.limits.tensor_batch,
             log_level=config.log.level,
         )
+
+    def _cache_of(self, served: Served) -> Path:
+        """Return where the version's compiled form is kept: apart, so that it can be dropped."""
+        place = served.place
+        return self._cache_directory / place.model / str(place.version)
 
     def _hear_nursery(self) -> None:
         event = self._nursery.event() if self._nursery else None
@@ -217,16 +168,17 @@ class Supervisor:
             self._bury(event)
         elif event.token in self._children:
             if event.kind == "born":
-                self._note_birth(self._children[event.token], event.process_id)
+                self._note_birth(event.token, event.process_id)
             else:
                 self._after_death(self._forget(event.token), f"not started: {event.reason}")
 
-    def _note_birth(self, child: Child, process_id: int) -> None:
+    def _note_birth(self, token: int, process_id: int) -> None:
+        child = self._children[token]
         child.process_id = process_id
         if child.killed_because:  # given up while the nursery was still busy
             child.kill()
         elif child.early_word is not None:
-            self._ready(child, child.early_word)
+            self._ready(token, child, child.early_word)
 
     def _hear_host(self, token: int) -> None:
         child = self._children.get(token)
@@ -240,7 +192,7 @@ class Supervisor:
             self._lose_sight(token, child)
             return
         if event.kind == "ready":
-            self._ready(child, event)
+            self._ready(token, child, event)
         else:
             self._load_failed(child, event)
 
@@ -252,7 +204,7 @@ class Supervisor:
         child.kill()  # if it only talked nonsense; how it ended is settled otherwise
         self._after(_REPORT_SECONDS, lambda: self._expect_buried(token))
 
-    def _ready(self, child: Child, event: HostEvent) -> None:
+    def _ready(self, token: int, child: Child, event: HostEvent) -> None:
         if child.process_id is None:
             child.early_word = event
             return
@@ -264,18 +216,24 @@ class Supervisor:
         child.ready_at = time.monotonic()
         served.description = event
         served.canary.note(seconds=served.canary.seconds)  # loading ran the same samples
-        served.is_trial = False
+        served.is_trial, served.was_ready, served.has_dropped_cache = False, True, False
+        served.last_used = child.ready_at  # being idle begins here
         if not served.become(READY, host=child.host):
-            self._farewell(child)
+            self._farewell(token, child)
             return
+        served.is_expected = False  # whoever loses this host need not wait for the next
         _log.info(
             "host ready",
             extra={"model": served.name, "load_seconds": round(event.load_seconds, 3)},
         )
 
     def _load_failed(self, child: Child, event: HostEvent) -> None:
+        reason = decoded(event.problem).detail
+        if child.served.may_load_later(event.cause):
+            child.load_fault = reason  # its end, which follows, has it started again
+            return
         child.is_wanted = False
-        self._fail(child.served, decoded(event.problem).detail)
+        self._fail(child.served, reason)
 
     def _fail(self, served: Served, reason: str) -> None:
         if served.become(FAILED, reason):
@@ -309,20 +267,45 @@ class Supervisor:
 
     def _after_death(self, child: Child, words: str) -> None:
         served = child.served
-        words = child.killed_because or words
+        words = child.killed_because or child.load_fault or words
         if child.host is not None:
             child.host.ended(words)
         if self._is_stopping or not child.is_wanted:
             return
-        if served.is_trial:
+        if child.ready_at is None and self._drop_cache(child):
+            self._spawn(served)
+        elif served.is_trial:
             self._fail(served, f"its process ended while loading ({words})")
-            return
+        else:
+            self._start_again(child, words)
+
+    def _drop_cache(self, child: Child) -> bool:
+        """Throw away what was kept of a compiled version that ended its process while loading.
+
+        Return whether to try once more without: a damaged file in the cache would else end every
+        process to come.
+        """
+        served = child.served
+        is_crash = not (child.killed_because or child.load_fault) and child.process_id is not None
+        if not is_crash or served.has_dropped_cache or served.is_retired:
+            return False
+        served.has_dropped_cache = True
+        shutil.rmtree(self._cache_of(served), ignore_errors=True)
+        _log.warning("compiled model dropped", extra={"model": served.name})
+        return True
+
+    def _start_again(self, child: Child, words: str) -> None:
+        served = child.served
         is_healthy = child.lived_seconds > _HEALTHY_SECONDS
         served.consecutive_deaths = 1 if is_healthy else served.consecutive_deaths + 1
+        if child.load_fault:  # trying again at once would meet the same shortage
+            served.consecutive_deaths = max(2, served.consecutive_deaths)
         pause = self._backoff(served.consecutive_deaths)
         when = f" in {pause:g} s" if pause else ""
         served.canary.note(reason=words)
-        if not served.become(STARTING, f"its process ended ({words}); it is started again{when}"):
+        ended = "it could not be loaded" if child.load_fault else "its process ended"
+        served.is_expected = False
+        if not served.become(STARTING, f"{ended} ({words}); it is started again{when}"):
             return
         served.restarts += 1
         self._on_restart(served, words)
@@ -332,20 +315,23 @@ class Supervisor:
         )
         self._after(pause, lambda: self._spawn(served))
 
-    def _dismiss(self, served: Served) -> None:
-        for child in list(self._children.values()):
-            if child.served is served:
-                self._farewell(child)
+    def _dismiss(self, is_meant: Callable[[Child], bool]) -> None:
+        for token, child in list(self._children.items()):
+            if is_meant(child) and child.is_wanted:
+                self._farewell(token, child)
 
-    def _farewell(self, child: Child) -> None:
+    def _farewell(self, token: int, child: Child) -> None:
         """Tell a host to end, and make sure of it later."""
         child.is_wanted = False
         child.stop_hearing(self._selector)
-        self._after(_FAREWELL_SECONDS, lambda: self._make_sure(child))
+        self._after(_FAREWELL_SECONDS, lambda: self._make_sure(token))
 
-    def _make_sure(self, child: Child) -> None:
-        if child in self._children.values():  # else its process id may be another's by now
+    def _make_sure(self, token: int) -> None:
+        child = self._children.get(token)
+        if child is not None:  # else its process id may be another's by now
+            # One that was never reported as born is killed when it is; the nursery has to say so.
             child.kill("it was taken out of service")
+            self._after(_REPORT_SECONDS, lambda: self._expect_buried(token))
 
     def _expect_buried(self, token: int) -> None:
         if token in self._children:
@@ -367,7 +353,7 @@ class Supervisor:
             child = self._forget(token)
             self._after_death(child, f"the process that starts models ended: {words}")
 
-    def _end_everything(self) -> None:
+    def _finish(self) -> None:
         for child in self._children.values():
             child.stop_hearing(self._selector)
         give_up_at = time.monotonic() + _FAREWELL_SECONDS
@@ -378,8 +364,3 @@ class Supervisor:
         if self._nursery is not None:
             self._selector.unregister(self._nursery.socket)
             self._nursery.end()
-
-    def _close(self) -> None:
-        self._selector.close()
-        self._wakeup.close()
-        self._waker.close()

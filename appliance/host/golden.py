@@ -63,7 +63,7 @@ def failure(sample: Sample, result: Any) -> str | None:
     """Given a sample and the result it got, return the words that say what differs, or None."""
     document = msgspec.to_builtins(result)
     for check in sample.checks:
-        got = _at(document, check.pointer)
+        got = value_at(document, check.pointer)
         if not _equal(got, check.equals, check.tolerance):
             tolerance = f" ± {check.tolerance}" if check.tolerance else ""
             return (
@@ -90,7 +90,8 @@ def _inside(directory: Path, name: str) -> Path:
     return path
 
 
-def _at(document: Any, pointer: str) -> Any:
+def value_at(document: Any, pointer: str) -> Any:
+    """Given plain values and an RFC 6901 pointer, return what is there, or None."""
     for part in pointer.split("/")[1:]:
         key = part.replace("~1", "/").replace("~0", "~")
         try:

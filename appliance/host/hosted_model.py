@@ -1,23 +1,35 @@
 """What a host does with one call: predict, infer raw tensors, answer the canary."""
 
+import errno
 import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from appliance.errors import Internal, ModelInvalid, NotFound
-from appliance.host import golden, open_inference, turns
+from appliance.errors import Internal, ModelInvalid, NotFound, Problem
+from appliance.host import golden, open_inference, tensorflow_serving, turns
+from appliance.host.model_description import model_info
 from appliance.host.network import Network
 from appliance.host.raw_inference import tensor_model
-from appliance.host.specification import HostSpecification
+from appliance.host.specification import FILES, MACHINE, MODEL, HostSpecification
+from appliance.host.text_tokenizer import read_tokenizer
 from appliance.library.checksums import check_sums
 from appliance.library.manifest import Manifest, read_labels, read_manifest
-from appliance.tasks.contract import Limits, Model, Payload, Task
+from appliance.tasks.contract import Draws, Limits, Model, Payload, Task
 from appliance.tasks.registry import task_named
 
 Reply = tuple[dict[str, Any], bytes]
+_SHORTAGES = (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EIO)
 _encode_json = msgspec.json.Encoder().encode
+
+
+class LoadFailed(ModelInvalid):
+    """A version cannot be loaded, and whose fault that is (`specification.py`)."""
+
+    def __init__(self, detail: str, *, cause: str) -> None:
+        super().__init__(detail)
+        self.cause = cause
 
 
 class HostedModel:
@@ -29,17 +41,18 @@ class HostedModel:
     def __init__(self, specification: HostSpecification) -> None:
         started = time.perf_counter()
         directory = Path(specification.directory)
-        check_sums(directory)
-        self.manifest = _manifest(directory)
+        self.manifest = _checked_manifest(directory)
         self.task = _task(self.manifest)
         self.network = Network(
             directory,
             self.manifest,
             cache_directory=Path(specification.cache_directory),
             threads=specification.threads,
+            streams=specification.streams,
         )
         self.model = self._described(directory, specification)
         self.task.check(self.model)
+        self.model_info = model_info(self.network.model_info, self.manifest, self.model.labels)
         self.tensors = tensor_model(
             self.network, self.model, most_batch=specification.tensor_batch
         )
@@ -56,6 +69,7 @@ class HostedModel:
             limits=Limits(
                 image_pixels=specification.image_pixels, image_formats=specification.image_formats
             ),
+            tokenizer=read_tokenizer(directory, self.manifest),
         )
 
     def _prove(self) -> None:
@@ -84,7 +98,9 @@ class HostedModel:
         """Given a payload, return its result as JSON and what it is found by again.
 
         The header holds `params`, `content_type` and, for a later turn of a stream, `state`. With
-        `keep` the session goes on and the reply holds its new `state`; else it ends here.
+        `keep` the session goes on and the reply holds its new `state`; else it ends here. With
+        `draw`, a media type, the body is the input with the result drawn on it, and the reply
+        holds the JSON as `result`.
         """
         payload = Payload(body=body, content_type=header.get("content_type", ""))
         session = turns.open_session(
@@ -98,6 +114,8 @@ class HostedModel:
             result = turns.run_once(session, payload)
         started = time.perf_counter()
         encoded = _encode_json(result)
+        if "draw" in header:
+            reply["result"], encoded = encoded, self._drawn(payload, result, header["draw"])
         timing = session.timing
         reply["label"], reply["confidence"] = self.task.summary(result)
         reply["timing"] = (
@@ -106,6 +124,11 @@ class HostedModel:
             timing.encode + time.perf_counter() - started,
         )
         return reply, encoded
+
+    def _drawn(self, payload: Payload, result: Any, media_type: str) -> bytes:
+        if not isinstance(self.task, Draws):
+            raise Internal(f"{self.task.title} draws nothing.")
+        return self.task.draw(payload, result, self.model, media_type)
 
     def end(self, header: dict[str, Any]) -> Reply:
         """Given the `state` of a stream, return what it still held back, as JSON or empty."""
@@ -121,7 +144,9 @@ class HostedModel:
         if method == "predict":
             return self.predict(header, body)
         if method == "infer":
-            return open_inference.answer(self.tensors, header, body)
+            is_tensorflow = "verb" in header
+            answer = tensorflow_serving.answer if is_tensorflow else open_inference.answer
+            return answer(self.tensors, header, body)
         if method == "canary":
             return self.canary()
         if method == "end":
@@ -130,13 +155,41 @@ class HostedModel:
 
 
 def load(specification: HostSpecification) -> HostedModel:
-    """Given a specification, return the loaded model; raise ModelInvalid with a plain reason."""
+    """Given a specification, return the loaded model.
+
+    Raise LoadFailed with a plain reason and whose fault it is.
+    """
     try:
         return HostedModel(specification)
+    except LoadFailed:
+        raise
+    except Problem as problem:
+        cause = MACHINE if _is_shortage(problem.__context__) else MODEL
+        raise LoadFailed(problem.detail, cause=cause) from None
     except MemoryError:
-        raise ModelInvalid(
-            "The model needs more memory than a host may use (models.memory_bytes)."
+        raise LoadFailed(
+            "The model needs more memory than a host may use (models.memory_bytes).",
+            cause=MACHINE,
         ) from None
+
+
+def _is_shortage(cause: BaseException | None) -> bool:
+    """Return whether what a problem was made of tells of a machine that is short of something.
+
+    OpenVINO reports a failed allocation as a RuntimeError that names the C++ exception.
+    """
+    if isinstance(cause, OSError):
+        return cause.errno in _SHORTAGES
+    return isinstance(cause, MemoryError) or "bad_alloc" in str(cause)
+
+
+def _checked_manifest(directory: Path) -> Manifest:
+    try:
+        check_sums(directory)
+        return _manifest(directory)
+    except ModelInvalid as problem:
+        cause = MACHINE if _is_shortage(problem.__context__) else FILES
+        raise LoadFailed(problem.detail, cause=cause) from None
 
 
 def _manifest(directory: Path) -> Manifest:
@@ -153,4 +206,6 @@ def _task(manifest: Manifest) -> Task:
     try:
         return task_named(manifest.task)
     except NotFound as problem:
-        raise ModelInvalid(f"The manifest is for something else: {problem.detail}") from None
+        raise LoadFailed(
+            f"The manifest is for something else: {problem.detail}", cause=FILES
+        ) from None

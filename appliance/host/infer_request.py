@@ -36,6 +36,8 @@ from appliance.identifiers import new_id
 
 #: Given one encoded picture, its array as the model takes it, without the batch dimension.
 DecodePicture = Callable[[bytes], Array]
+#: Given a picture's pixels u8[height, width, 3] as OpenCV has them (BGR), the same.
+PlacePixels = Callable[[Array], Array]
 _SEQUENCES = ("sequence_id", "sequence_start", "sequence_end")
 
 
@@ -69,6 +71,7 @@ def decode_request(
     most_batch: int,
     request_id: str = "",
     decode_picture: DecodePicture | None = None,
+    place_pixels: PlacePixels | None = None,
 ) -> InferRequest:
     """Given a body and the value of Inference-Header-Content-Length, return the request it holds.
 
@@ -76,11 +79,39 @@ def decode_request(
     input also takes BYTES: encoded pictures. Raise MalformedRequest, InvalidInput or
     PayloadTooLarge naming what does not fit.
     """
-    reader = _Reader(inputs, outputs, most_batch=most_batch, decode_picture=decode_picture)
+    reader = _Reader(
+        inputs,
+        outputs,
+        most_batch=most_batch,
+        decode_picture=decode_picture,
+        place_pixels=place_pixels,
+    )
     if header_bytes == 0:
         return reader.raw_request(body, request_id or new_id())
     text, rest = split_body(body, header_bytes)
     return reader.request(parse(text), rest, request_id)
+
+
+def fitted_request(
+    parsed: WireRequest,
+    rest: memoryview,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    *,
+    most_batch: int,
+    request_id: str = "",
+    decode_picture: DecodePicture | None = None,
+    place_pixels: PlacePixels | None = None,
+) -> InferRequest:
+    """Given a request made of another dialect's, and its binary parts, do as `decode_request`."""
+    reader = _Reader(
+        inputs,
+        outputs,
+        most_batch=most_batch,
+        decode_picture=decode_picture,
+        place_pixels=place_pixels,
+    )
+    return reader.request(parsed, rest, request_id)
 
 
 class _Reader:
@@ -93,12 +124,14 @@ class _Reader:
         *,
         most_batch: int,
         decode_picture: DecodePicture | None,
+        place_pixels: PlacePixels | None,
     ) -> None:
         self._inputs = {spec.name: spec for spec in inputs}
         self._outputs = {spec.name: spec for spec in outputs}
         self._is_batchable = is_batchable(inputs, outputs)
         self._most_batch = most_batch
         self._decode_picture = decode_picture
+        self._place_pixels = place_pixels
 
     def request(self, parsed: WireRequest, rest: memoryview, request_id: str) -> InferRequest:
         """Given the JSON part and what follows it, return the request."""
@@ -186,18 +219,22 @@ class _Reader:
         place = input_place(one.name)
         if self._decode_picture and one.datatype == "BYTES" and spec.datatype != "BYTES":
             return self._pictures(one, part, spec)
+        if self._place_pixels and _is_whole_picture(one, spec):
+            return self._placed(one, part, spec)
         if one.datatype != spec.datatype:
             raise InvalidInput(
                 f"{place}: expected datatype {spec.datatype}, got {one.datatype[:40]}."
             )
         self._check_shape(one.shape, spec)
-        count = element_count(one.shape)
+        return self._flat(one, part, spec.datatype).reshape(one.shape)
+
+    @staticmethod
+    def _flat(one: WireInput, part: memoryview | None, datatype: str) -> Array:
+        count, place = element_count(one.shape), input_place(one.name)
         if part is not None:
-            flat = tensor_codec.from_binary(part, spec.datatype, count=count, place=place)
-        else:
-            assert not isinstance(one.data, msgspec.UnsetType)  # binary_parts refused it
-            flat = tensor_codec.from_json(one.data, spec.datatype, count=count, place=place)
-        return flat.reshape(one.shape)
+            return tensor_codec.from_binary(part, datatype, count=count, place=place)
+        assert not isinstance(one.data, msgspec.UnsetType)  # binary_parts refused it
+        return tensor_codec.from_json(one.data, datatype, count=count, place=place)
 
     def _check_shape(self, shape: list[int], spec: TensorSpec) -> None:
         place = input_place(spec.name)
@@ -238,6 +275,24 @@ class _Reader:
         self._check_shape(list(pixels.shape), spec)
         return pixels
 
+    def _placed(self, one: WireInput, part: memoryview | None, spec: TensorSpec) -> Array:
+        """Read a picture's pixels, of any size, into an input that takes another size or layout.
+
+        So openvino-model-api's adapter sends them: it leaves preparing them to the server.
+        """
+        assert self._place_pixels is not None  # _array asked
+        flat = self._flat(one, part, one.datatype)
+        if flat.dtype != np.uint8 and not _is_octets(flat):
+            raise InvalidInput(
+                f"{input_place(one.name)}: expected shape {shape_text(spec.shape)}, or a picture's"
+                f" pixels as whole numbers from 0 to 255; got {shape_text(one.shape)} with others."
+            )
+        self._check_batch(one.shape[0], input_place(one.name))
+        pixels = flat.reshape(one.shape).astype(np.uint8)
+        placed = np.stack([self._place_pixels(row) for row in pixels])
+        self._check_shape(list(placed.shape), spec)
+        return placed.astype(tensor_codec.dtype_of(spec.datatype), copy=False)
+
     def _picture(self, encoded: bytes, spec: TensorSpec) -> Array:
         assert self._decode_picture is not None  # _array asked
         try:
@@ -275,6 +330,23 @@ class _Reader:
                 raise InvalidInput(f"{output_place(one.name)} is asked for more than once.")
             found.append(_requested_output(one, self._outputs[one.name], all_binary))
         return tuple(found)
+
+
+def _is_whole_picture(one: WireInput, spec: TensorSpec) -> bool:
+    """Return whether this is pixels [N, height, width, 3] that the input does not take as such."""
+    shape = one.shape
+    if len(spec.shape) != 4 or len(shape) != 4 or shape[3] != 3 or min(shape) < 1:
+        return False
+    is_fitting = all(
+        got == wanted or wanted == -1
+        for got, wanted in zip(shape[1:], spec.shape[1:], strict=True)
+    )
+    return not is_fitting and one.datatype in (spec.datatype, "UINT8")
+
+
+def _is_octets(flat: Array) -> bool:
+    """Return whether every value is a whole number from 0 to 255; scaled pixels mostly are not."""
+    return bool(np.all((flat >= 0) & (flat <= 255) & (flat == np.rint(flat))))
 
 
 def _requested_output(one: WireOutput, spec: TensorSpec, all_binary: bool) -> RequestedOutput:

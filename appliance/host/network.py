@@ -16,6 +16,7 @@ import numpy as np
 
 from appliance.errors import InvalidInput, ModelInvalid
 from appliance.host.bound_request import BoundRequest
+from appliance.host.embedded_description import model_info_in
 from appliance.host.openvino_import import ColorFormat, PrePostProcessor, ov
 from appliance.library.manifest import Input, Manifest
 from appliance.library.versions import model_file
@@ -52,7 +53,7 @@ class Compiled:
     def __init__(
         self, compiled: "ov.CompiledModel", inputs: Sequence[str], outputs: Sequence[str]
     ) -> None:
-        self._compiled = compiled
+        self.compiled = compiled  # what `host/jobs` measures by itself
         self._local = threading.local()
         self._tensors = tuple(outputs)
         self.inputs = dict(zip(inputs, compiled.inputs, strict=True))
@@ -60,7 +61,7 @@ class Compiled:
 
     def property(self, name: str) -> Any:
         """Given the name of one of OpenVINO's properties, return what was compiled with."""
-        return self._compiled.get_property(name)
+        return self.compiled.get_property(name)
 
     def infer(self, arrays: Arrays) -> dict[str, "np.ndarray[Any, Any]"]:
         """Given an array for each input tensor, return an array for each output tensor by name.
@@ -69,7 +70,7 @@ class Compiled:
         """
         bound = getattr(self._local, "bound", None)
         if bound is None:
-            bound = self._local.bound = BoundRequest(self._compiled, [*self.inputs], self._tensors)
+            bound = self._local.bound = BoundRequest(self.compiled, [*self.inputs], self._tensors)
         try:
             return bound.infer(arrays)
         except RuntimeError as fault:
@@ -83,8 +84,8 @@ class Compiled:
         """
         pool = getattr(self._local, "pool", None)
         if pool is None:
-            size = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
-            pool = self._local.pool = [self._compiled.create_infer_request() for _ in range(size)]
+            size = self.compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+            pool = self._local.pool = [self.compiled.create_infer_request() for _ in range(size)]
         answers = []
         try:
             for number, arrays in enumerate(requests):
@@ -93,11 +94,14 @@ class Compiled:
                 pool[number % len(pool)].start_async(arrays, share_inputs=True)
             for number in range(len(answers), len(requests)):
                 answers.append(self._finished(pool[number % len(pool)]))
-        except RuntimeError as fault:
+        except BaseException as fault:
             del self._local.pool
-            for request in pool:  # they use the caller's arrays, which must outlive them
+            # Whatever went wrong with one, the others still use the caller's arrays.
+            for request in pool[: len(requests)]:
                 with contextlib.suppress(RuntimeError):
                     request.wait()
+            if not isinstance(fault, RuntimeError):
+                raise
             raise InvalidInput(f"The model refused these tensors: {first_words(fault)}.") from None
         return answers
 
@@ -117,22 +121,30 @@ class Network:
     """
 
     def __init__(
-        self, directory: Path, manifest: Manifest, *, cache_directory: Path, threads: int
+        self,
+        directory: Path,
+        manifest: Manifest,
+        *,
+        cache_directory: Path,
+        threads: int,
+        streams: int = 0,
     ) -> None:
         self._manifest = manifest
         self._threads = threads
+        self._streams = streams or threads
         self._core = _core(cache_directory)
         self._path = model_file(directory)
         self._raw: Compiled | None = None
         self._raw_lock = threading.Lock()
         model = self._read()
+        self.model_info = model_info_in(model)
         self._check_names(model)
         wanted = {one.tensor for one in manifest.inputs} | {one.tensor for one in manifest.outputs}
-        self._input_names = [_name(port, wanted) for port in model.inputs]
-        self._output_names = [_name(port, wanted) for port in model.outputs]
+        self._input_names = [port_name(port, wanted) for port in model.inputs]
+        self._output_names = [port_name(port, wanted) for port in model.outputs]
         self.raw_inputs = tuple(map(_description, self._input_names, model.inputs))
         self.raw_outputs = tuple(map(_description, self._output_names, model.outputs))
-        self.task = self._compile(_with_preprocessing(model, manifest))
+        self.task = self._compile(with_preprocessing(model, manifest))
         self.input_shapes = {name: _shape(port) for name, port in self.task.inputs.items()}
         self.output_shapes = {name: _shape(port) for name, port in self.task.outputs.items()}
 
@@ -143,7 +155,7 @@ class Network:
         """
         with self._raw_lock:
             if self._raw is None:
-                self._raw = self._compile(_single_batch(self._read()))
+                self._raw = self._compile(single_batch(self._read()))
             return self._raw
 
     def warm_up(self) -> None:
@@ -168,7 +180,7 @@ class Network:
 
     def _compile(self, model: "ov.Model") -> Compiled:
         settings: dict[str, Any] = {
-            "NUM_STREAMS": str(self._threads),
+            "NUM_STREAMS": str(self._streams),
             "INFERENCE_NUM_THREADS": str(self._threads),
         }
         if self._manifest.precision != "auto":
@@ -221,7 +233,8 @@ def is_picture(described: Input) -> bool:
     return {"H", "W", "C"} <= set(described.layout)
 
 
-def _name(port: Any, wanted: Collection[str]) -> str:
+def port_name(port: Any, wanted: Collection[str]) -> str:
+    """Given a port and the names that a manifest uses, return its name there, or its first."""
     names: set[str] = port.get_names()
     return next(iter(sorted(names & set(wanted))), None) or str(port.get_any_name())
 
@@ -239,7 +252,7 @@ def _description(name: str, port: Any) -> dict[str, Any]:
     return {"name": name, "datatype": DATATYPES[kind], "shape": _shape(port)}
 
 
-def _single_batch(model: "ov.Model") -> "ov.Model":
+def single_batch(model: "ov.Model") -> "ov.Model":
     """Fix a variable first dimension at 1: static shapes run markedly faster on the CPU plugin."""
     shapes = {}
     for port in model.inputs:
@@ -252,13 +265,17 @@ def _single_batch(model: "ov.Model") -> "ov.Model":
     return model
 
 
-def _with_preprocessing(model: "ov.Model", manifest: Manifest) -> "ov.Model":
-    """Take pixels as u8 NHWC RGB and do colour order, mean, scale and layout inside the graph."""
+def with_preprocessing(model: "ov.Model", manifest: Manifest) -> "ov.Model":
+    """Given a model and its manifest, return it taking pixels as u8 NHWC RGB.
+
+    Colour order, mean, scale and layout are done inside the graph. Raise ModelInvalid when the
+    manifest does not fit.
+    """
     pictures = [described for described in manifest.inputs if is_picture(described)]
     if not pictures:
         return model
     try:
-        steps = PrePostProcessor(_single_batch(model))
+        steps = PrePostProcessor(single_batch(model))
         for described in pictures:
             element_type = model.input(described.tensor).get_element_type()
             _prepare_picture(steps.input(described.tensor), described, element_type)

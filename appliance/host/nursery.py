@@ -20,6 +20,7 @@ import msgspec
 from appliance import log
 from appliance.config import Log
 from appliance.host import confinement, serving
+from appliance.host.jobs import runner
 from appliance.host.specification import NurseryEvent, Spawn
 
 _log = logging.getLogger(__name__)
@@ -133,15 +134,25 @@ class _Births:
             self._front.close()
             for descriptor in self._wakeup:
                 os.close(descriptor)
-            model, version = spawn.specification.directory.rsplit("/", 2)[-2:]
-            confinement.set_process_name(f"ia-{model}")
-            settings = Log(level=spawn.specification.log_level)
-            log.configure(settings, process=f"host {model}@{version}", stream=self._stream)
-            serving.serve(spawn.specification, socket.socket(fileno=control_descriptor))
+            self._live(spawn, socket.socket(fileno=control_descriptor))
         except BaseException:
             _log.exception("host ended")
         finally:
             os._exit(4)
+
+    def _live(self, spawn: Spawn, control: socket.socket) -> None:
+        if spawn.specification is not None:
+            model, version = spawn.specification.directory.rsplit("/", 2)[-2:]
+            confinement.set_process_name(f"ia-{model}")
+            self._log_as(f"host {model}@{version}", spawn.specification.log_level)
+            serving.serve(spawn.specification, control)
+        elif spawn.job is not None:
+            confinement.set_process_name("ia-jobs")
+            self._log_as("job", spawn.job.log_level)
+            runner.serve(spawn.job, control)
+
+    def _log_as(self, process: str, level: str) -> None:
+        log.configure(Log(level=level), process=process, stream=self._stream)
 
     def _report_ended(self) -> None:
         with contextlib.suppress(ChildProcessError):  # it has none at all

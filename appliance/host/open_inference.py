@@ -8,7 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from appliance.host.infer_request import DecodePicture, InferRequest, decode_request
+from appliance.host.infer_request import (
+    DecodePicture,
+    InferRequest,
+    PlacePixels,
+    decode_request,
+)
 from appliance.host.infer_response import encode_response
 from appliance.host.tensor_codec import Array
 from appliance.host.tensor_spec import TensorSpec
@@ -40,6 +45,7 @@ class TensorModel:
     infer: Callable[[Mapping[str, Array]], Mapping[str, Array]]
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     decode_picture: DecodePicture | None = None
+    place_pixels: PlacePixels | None = None
 
 
 def answer(
@@ -61,6 +67,7 @@ def answer(
         most_batch=model.most_batch,
         request_id=header.get("request_id", ""),
         decode_picture=model.decode_picture,
+        place_pixels=model.place_pixels,
     )
     decoded = time.perf_counter()
     arrays = model.infer(request.arrays)

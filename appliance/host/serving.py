@@ -12,8 +12,8 @@ import msgspec
 from appliance import frames
 from appliance.errors import Internal, ModelInvalid, PayloadTooLarge, Problem
 from appliance.host import confinement
-from appliance.host.hosted_model import HostedModel, load
-from appliance.host.specification import HostEvent, HostSpecification
+from appliance.host.hosted_model import HostedModel, LoadFailed, load
+from appliance.host.specification import MODEL, HostEvent, HostSpecification
 
 _log = logging.getLogger(__name__)
 #: Open files a host needs besides its connections: the model, cached blobs, libraries, standard
@@ -36,14 +36,16 @@ def serve(specification: HostSpecification, control: socket.socket) -> None:
 
 
 def _loaded(specification: HostSpecification, control: socket.socket) -> HostedModel:
+    problem: Problem
+    cause = MODEL
     try:
         return load(specification)
-    except Problem as found:
-        problem = found
+    except LoadFailed as failed:
+        problem, cause = failed, failed.cause
     except Exception as fault:  # a loader's own bug must still be told to the admin
         _log.exception("model load failed")
         problem = ModelInvalid(f"The model could not be loaded: {type(fault).__name__}: {fault}.")
-    _tell(control, HostEvent(kind="failed", problem=problem.encoded()))
+    _tell(control, HostEvent(kind="failed", problem=problem.encoded(), cause=cause))
     os._exit(3)
 
 
@@ -53,6 +55,7 @@ def _ready(hosted: HostedModel) -> HostEvent:
         inputs=hosted.network.raw_inputs,
         outputs=hosted.network.raw_outputs,
         labels={head: tuple(labels) for head, labels in hosted.model.labels.items()},
+        model_info=hosted.model_info,
         load_seconds=hosted.load_seconds,
     )
 
@@ -91,9 +94,19 @@ def _converse(connection: socket.socket, hosted: HostedModel) -> None:
             reply, answer = _answer(hosted, header, body)
             del body  # an idle connection must not keep the last call's bytes alive
             try:
-                frames.send(connection, reply, answer)
+                _send(connection, reply, answer)
             except OSError:
                 return  # the front gave up waiting: its deadline has passed
+
+
+def _send(connection: socket.socket, reply: dict[str, Any], answer: bytes) -> None:
+    try:
+        frames.send(connection, reply, answer)
+    except frames.FrameTooLarge:
+        too_large = PayloadTooLarge(
+            "The answer is larger than an answer may be. Send a smaller input, or fewer at once."
+        )
+        frames.send(connection, {"problem": too_large.encoded()})
 
 
 def _answer(

@@ -25,6 +25,8 @@ class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     scale: tuple[float, ...] = ()
     resize: Literal["stretch", "letterbox", "crop"] = "stretch"
     pad_value: Annotated[int, Meta(ge=0, le=255)] = 114
+    #: Where a letterbox holds the picture: YOLOX wants it in the corner, others in the middle.
+    pad_position: Literal["center", "top-left"] = "center"
 
     def __post_init__(self) -> None:
         """Raise ValueError when mean or scale cannot be meant."""
@@ -38,6 +40,10 @@ class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             raise ValueError("scale must not be 0: values are divided by it")
 
 
+#: What `decoder` of a detector's first output may say; `tasks/detection_decoders.py` has each.
+DETECTION_DECODERS = ("yolox", "yolov5", "yolov8", "yolov8-nms", "ssd", "detr", "geti")
+
+
 class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One output tensor, which is one head of the model."""
 
@@ -46,6 +52,16 @@ class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     labels: str = ""
     activation: Literal["none", "softmax", "sigmoid"] = "none"
     decoder: str = ""
+
+
+class Tokenizer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a text model's texts become tokens: by a `tokenizer.json` beside the manifest."""
+
+    file: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*[.]json$(?!\n)")] = (
+        "tokenizer.json"
+    )
+    #: What is longer is cut there, special tokens included, and the answer says so.
+    max_tokens: Annotated[int, Meta(ge=4, le=8192)] = 256
 
 
 class Batching(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -68,6 +84,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     precision: Literal["f32", "f16", "bf16", "auto"] = "f32"
     inputs: tuple[Input, ...] = ()
     outputs: tuple[Output, ...] = ()
+    tokenizer: Tokenizer | None = None
     batching: Batching = Batching()
     settings: dict[str, Any] = {}
 

@@ -4,13 +4,14 @@ import logging
 import os
 import re
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from appliance.errors import ModelInvalid
-from appliance.library.checksums import check_sums, version_words
+from appliance.library.checksums import check_sums, read_sums, version_words
 from appliance.library.manifest import Name, read_manifest
 
 _log = logging.getLogger(__name__)
@@ -94,8 +95,8 @@ def install_directory(source: Path, models_directory: Path) -> VersionDirectory:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)  # on a full disk every byte counts
         raise
-    _synchronise(target.parent)
-    _synchronise(models_directory)
+    synchronise(target.parent)
+    synchronise(models_directory)
     return version
 
 
@@ -104,26 +105,74 @@ def _copy(source: Path, partial: Path) -> None:
     shutil.copytree(source, partial)
     for path in (*sorted(partial.rglob("*")), partial):
         path.chmod(0o750 if path.is_dir() else 0o440)
-        _synchronise(path)
+        synchronise(path)
     check_sums(partial)
 
 
+def starter_versions(starters: Path = STARTER_DIRECTORY) -> frozenset[tuple[str, int]]:
+    """Return name and version of each model that ships with the package."""
+    return frozenset(
+        (path.parts[-3], int(path.parts[-2]))
+        for path in starters.glob("*/*/manifest.toml")
+        if _VERSION.fullmatch(path.parts[-2])
+    )
+
+
 def install_starters(
-    models_directory: Path, *, starters: Path = STARTER_DIRECTORY
+    models_directory: Path,
+    *,
+    starters: Path = STARTER_DIRECTORY,
+    removed: Collection[tuple[str, int]] = (),
 ) -> list[VersionDirectory]:
     """Given the models directory, install each model of the package that is not there yet.
 
-    One that cannot be installed is logged and left out: what is there must still be served.
+    Those in `removed` (name and version) stay away.
+
+    What is there under the same name and version is never replaced, as it may be an admin's own;
+    where it is another one, that is logged. One that cannot be installed is logged and left out:
+    what is there must still be served.
     """
     installed = []
     for source in sorted(path.parent for path in starters.glob("*/*/manifest.toml")):
+        if (source.parent.name, int(source.name)) in removed:
+            continue
         try:
-            installed.append(install_directory(source, models_directory))
+            version = install_directory(source, models_directory)
+            installed.append(version)
+            _compare_sums(source, version)
         except ModelInvalid as problem:
             _log.error("starter model not installed", extra={"reason": problem.detail})
         except OSError as fault:
             _log.error("starter model not installed", extra={"reason": str(fault)})
     return installed
+
+
+def answering_sums(directory: Path) -> dict[str, str]:
+    """Given a version's directory, return the SHA-256 of each file its answers depend on.
+
+    Those are all but the card and the samples. Raise ModelInvalid without readable SHA256SUMS.
+    """
+    return {
+        name: digest
+        for name, digest in read_sums(directory).items()
+        if name != "card.md" and not name.startswith("golden/")
+    }
+
+
+def _compare_sums(source: Path, version: VersionDirectory) -> None:
+    """Say so when another model has the place of one of the package's."""
+    if answering_sums(source) == answering_sums(version.directory):
+        return
+    name = version_words(version.directory)
+    _log.error(
+        "starter model not installed",
+        extra={
+            "model": name,
+            "reason": f"{name} in the library is not the one that ships with this release, and is"
+            " left as it is. If you did not put it there, delete that version and restart the"
+            " appliance, which then installs the shipped one.",
+        },
+    )
 
 
 def remove_partial_versions(models_directory: Path) -> None:
@@ -141,12 +190,13 @@ def model_file(directory: Path) -> Path:
     for part in (path, directory / "model.bin"):
         if not part.is_file():
             raise ModelInvalid(f"{part.name} is missing from {version_words(directory)}.")
-    _check_head(path)
+    check_head(path)
     return path
 
 
-def _check_head(path: Path) -> None:
-    """Read the IR's first tag before OpenVINO does, which would try all its formats on the file.
+def check_head(path: Path) -> None:
+    """Given a model.xml, read its first tag before OpenVINO does, which would try all its formats
+    on the file; raise ModelInvalid when it is no OpenVINO IR that is read here.
 
     IR versions: OpenVINO documentation, "OpenVINO IR format"; 10 since 2020.1, 11 since 2022.1.
     """
@@ -170,7 +220,8 @@ def _check_head(path: Path) -> None:
         )
 
 
-def _synchronise(path: Path) -> None:
+def synchronise(path: Path) -> None:
+    """Given a file or directory, wait until what it holds is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

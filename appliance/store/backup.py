@@ -4,6 +4,7 @@ A backup holds the database with the SHA-256 of every API key's secret (never a 
 history and the audit trail: keep it as private as the appliance.
 """
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -40,6 +41,8 @@ log = logging.getLogger("appliance.store")
 
 SUFFIX = ".backup"
 _LOCK_NAME = ".lock"
+_SCRATCH_PREFIX = ".verify-"
+_TRIES = 3
 
 
 class Backup(msgspec.Struct, frozen=True):
@@ -105,16 +108,8 @@ def verify(path: Path, *, scratch_dir: Path | None = None) -> BackupManifest:
     directory = scratch_dir or path.parent
     if not path.is_file():
         raise errors.BackupInvalid(f"There is no file {path}.")
-    try:
-        scratch = Path(tempfile.mkdtemp(prefix=".verify-", dir=directory))
-    except OSError as fault:
-        raise errors.StateUnusable(
-            f"The backup cannot be unpacked for its check in {directory}: {fault.strerror}."
-        ) from fault
-    try:
+    with _scratch_in(directory) as scratch:
         return unpack(path, scratch, only_database=True)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _write(archive: Path, copy: Path, *, content: Content, clock: Clock) -> BackupManifest:
@@ -171,12 +166,53 @@ def _only_one(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextmanager
+def _scratch_in(directory: Path) -> Iterator[Path]:
+    """Yield an empty directory, locked so that a backup made meanwhile leaves it alone."""
+    fault: OSError | None = None
+    for _ in range(_TRIES):  # it may be taken for a leftover before it is locked
+        try:
+            scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH_PREFIX, dir=directory))
+            lock = contextlib.ExitStack()
+            lock.enter_context(_locked(scratch))
+        except OSError as met:
+            fault = met
+            continue
+        with lock:
+            if not scratch.is_dir():
+                continue
+            try:
+                yield scratch
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+            return
+    raise errors.StateUnusable(
+        f"The backup cannot be unpacked for its check in {directory}:"
+        f" {fault.strerror if fault else 'another program removes what is made there'}."
+    )
+
+
+@contextmanager
+def _locked(scratch: Path) -> Iterator[None]:
+    """Hold a directory's lock, which ends with the process at the latest."""
+    descriptor = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _remove_unfinished(directory: Path) -> None:
-    """Whoever made these died: the lock is ours, so nobody is at work on them."""
+    """Remove what those left who died: the lock is ours, so no other backup is being made.
+
+    A backup may be being checked, though; its scratch directory is locked.
+    """
     for path in directory.glob("*.tmp"):
         path.unlink(missing_ok=True)
-    for path in directory.glob(".verify-*"):
-        shutil.rmtree(path, ignore_errors=True)
+    for path in directory.glob(f"{_SCRATCH_PREFIX}*"):
+        with contextlib.suppress(OSError), _locked(path):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _require_room(database_path: Path, directory: Path, content: Content) -> None:

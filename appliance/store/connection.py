@@ -1,5 +1,6 @@
 """One open SQLite connection with the settings the appliance relies on; Peewee builds the SQL."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,9 @@ APPLICATION_ID = 0x49415050
 #: How long SQLite itself waits for a lock held by another process, in seconds. The writer repeats
 #: the attempt until its callers' own deadline, and beats its heartbeat in between.
 BUSY_SECONDS = 1.0
+
+#: Steps of SQLite's virtual machine between two looks at the clock: a few milliseconds at most.
+_STEPS_PER_LOOK = 20_000
 
 _FLAGS = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
 
@@ -65,6 +69,7 @@ class Connection:
         self._apsw: apsw.Connection = peewee.connection()
         #: Called by the writer after COMMIT, in order; dropped when the work is rolled back.
         self.after_commit: list[Callable[[], None]] = []
+        self._give_up_at = float("inf")
 
     def rows(self, query: Any) -> list[tuple[Any, ...]]:
         """Given a Peewee query, run it and return all its rows as tuples."""
@@ -84,6 +89,38 @@ class Connection:
     def sql(self, statement: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Given SQL text and parameters, run it and return all its rows as tuples."""
         return self._apsw.execute(statement, parameters).fetchall()
+
+    def rows_within(self, query: Any, *, most_bytes: int) -> tuple[list[tuple[Any, ...]], bool]:
+        """Given a Peewee query and a bound, return its first rows and whether more follow them.
+
+        The rows hold at most `most_bytes` of text and blobs, or are a single larger one. Memory
+        may hold one row more for a moment.
+        """
+        cursor = self._apsw.execute(*self.compile(query))
+        rows: list[tuple[Any, ...]] = []
+        size = 0
+        try:
+            for row in cursor:
+                size += bytes_of(row)
+                if rows and size > most_bytes:
+                    return rows, True
+                rows.append(row)
+        finally:
+            cursor.close()
+        return rows, False
+
+    def limit(self, seconds: float | None) -> None:
+        """Given a time, have everything that runs here from now on fail once it is over.
+
+        What is cut off raises apsw.InterruptError; None takes the limit away.
+        """
+        self._give_up_at = float("inf") if seconds is None else time.monotonic() + seconds
+        self._apsw.set_progress_handler(
+            None if seconds is None else self._is_out_of_time, _STEPS_PER_LOOK
+        )
+
+    def _is_out_of_time(self) -> bool:
+        return time.monotonic() >= self._give_up_at
 
     def many(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
         """Given SQL text and rows of parameters, run it once for each row."""
@@ -119,9 +156,14 @@ class Connection:
         return work(self)
 
     @contextmanager
-    def read(self) -> "Iterator[Connection]":
+    def read(self, *, patience: float = 1.0) -> "Iterator[Connection]":
         """Yield this connection, which sees what its own transaction has written."""
         yield self
+
+
+def bytes_of(values: Iterable[Any]) -> int:
+    """Given the values of a row, return about how many bytes its texts and blobs have."""
+    return sum(len(value) for value in values if isinstance(value, str | bytes))
 
 
 class Store(Protocol):
@@ -130,8 +172,8 @@ class Store(Protocol):
     def write(self, work: Callable[[Connection], T]) -> T:
         """Given work, run it in a transaction and return its result once that is durable."""
 
-    def read(self) -> Any:
-        """Return a context manager that yields a `Connection` for reading."""
+    def read(self, *, patience: float = 1.0) -> Any:
+        """Return a context manager that yields a `Connection` for reading, for a bounded time."""
 
 
 def open_writer(path: Path, *, quota_bytes: int, vfs: str | None = None) -> Connection:

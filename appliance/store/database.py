@@ -20,7 +20,8 @@ from appliance.store.disk import DiskWatch, Level
 from appliance.store.faults import as_problem
 from appliance.store.files import create_private, size_of
 from appliance.store.migrate import migrate, schema_of
-from appliance.store.readers import Readers
+from appliance.store.readers import READ_SECONDS, Readers
+from appliance.store.row_queue import QUEUE_BYTES, RowQueue
 from appliance.store.upkeep import LAST_SEEN_SETTING, Upkeep
 from appliance.store.writer import WRITE_SECONDS, Writer
 
@@ -75,13 +76,15 @@ class Database:
         disk: DiskWatch | None = None,
         vfs: str | None = None,
         on_commit: Callable[[float], None] = lambda seconds: None,
+        queue_bytes: int = QUEUE_BYTES,
+        read_seconds: float = READ_SECONDS,
     ) -> "Database":
         """Given the file's path, create or migrate it and start the writer.
 
         `disk` decides when history is no longer recorded and gives up its reserve when a write
-        meets a full disk; `on_commit` is told the seconds each group commit took. Raise
-        SchemaTooNew or StateUnusable, with what to do, when the file or the disk under it cannot
-        be used.
+        meets a full disk; `on_commit` is told the seconds each group commit took; a reader is
+        ended after `read_seconds`. Raise SchemaTooNew or StateUnusable, with what to do, when the
+        file or the disk under it cannot be used.
         """
         if disk is not None:
             disk.prepare()
@@ -92,11 +95,13 @@ class Database:
             )
             upkeep = Upkeep(path, clock, quota_bytes, disk=disk, last_seen_seconds=last_seen)
             connect = partial(open_writer, path, quota_bytes=quota_bytes, vfs=vfs)
-            writer = Writer(connect, clock, queue_rows, chores=upkeep, on_commit=on_commit)
+            rows = RowQueue(queue_rows, queue_bytes)
+            writer = Writer(connect, clock, rows, chores=upkeep, on_commit=on_commit)
             writer.start()
         except apsw.Error as fault:
             raise errors.StateUnusable(f"{path} cannot be opened. {as_problem(fault)}") from fault
-        readers = Readers(partial(open_reader, path, vfs=vfs), on_damage=writer.mark_corrupt)
+        connect = partial(open_reader, path, vfs=vfs)
+        readers = Readers(connect, on_damage=writer.mark_corrupt, most_seconds=read_seconds)
         return cls(path, schema=schema, writer=writer, readers=readers, upkeep=upkeep)
 
     def write(
@@ -116,8 +121,7 @@ class Database:
         Rows with the same statement text are written together. False when the queue is full, the
         disk critical, the database damaged or closed.
         """
-        disk = self._upkeep.disk
-        if disk is not None and disk.level() >= Level.CRITICAL:
+        if self._is_disk_critical:
             return False
         return self._writer.submit_row((statement, values))
 
@@ -125,12 +129,13 @@ class Database:
         """Given a name, SQL and values, write them in some seconds unless newer ones come."""
         self._writer.submit_latest(name, (statement, values))
 
-    def read(self) -> AbstractContextManager[Connection]:
+    def read(self, *, patience: float = 1.0) -> AbstractContextManager[Connection]:
         """Return a context manager that yields a read-only connection, free of the writer's lock.
 
-        SQLite's faults inside the block become DatabaseUnavailable.
+        SQLite's faults inside the block become DatabaseUnavailable, and so does reading for longer
+        than `read_seconds` times `patience`.
         """
-        return self._readers.read()
+        return self._readers.read(patience=patience)
 
     def flush(self, timeout_seconds: float = WRITE_SECONDS) -> bool:
         """Return whether every row submitted before now was written within the time."""
@@ -161,6 +166,16 @@ class Database:
             last_error=writer.last_error,
             clock_is_suspect=self._upkeep.wall_clock.is_suspect,
         )
+
+    @property
+    def takes_history(self) -> bool:
+        """Return whether a row of the history would be written now."""
+        return self._writer.is_usable and not self._is_closed and not self._is_disk_critical
+
+    @property
+    def _is_disk_critical(self) -> bool:
+        disk = self._upkeep.disk
+        return disk is not None and disk.level() >= Level.CRITICAL
 
     @property
     def quota_bytes(self) -> int:

@@ -18,6 +18,7 @@ class Kind(enum.Enum):
     BUSY = "busy"  # another process holds the file: wait
     CORRUPT = "corrupt"  # the file is damaged: never write again
     IO = "io"  # the disk failed: reopen before the next write
+    SLOW = "slow"  # a reader's time was over
     CONFLICT = "conflict"  # a constraint refused this row: the caller's fault
     OTHER = "other"  # a mistake in a statement: our own bug
 
@@ -30,6 +31,7 @@ _KINDS: tuple[tuple[tuple[type[apsw.Error], ...], Kind], ...] = (
         (apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.NoMemError),
         Kind.IO,
     ),
+    ((apsw.InterruptError,), Kind.SLOW),
     ((apsw.ConstraintError,), Kind.CONFLICT),
 )
 
@@ -59,6 +61,7 @@ _PROBLEMS: dict[Kind, type[errors.Problem]] = {
     Kind.BUSY: errors.DatabaseUnavailable,
     Kind.CORRUPT: errors.DatabaseUnavailable,
     Kind.IO: errors.DatabaseUnavailable,
+    Kind.SLOW: errors.DatabaseUnavailable,
     Kind.CONFLICT: errors.Conflict,
 }
 
@@ -70,5 +73,7 @@ _SENTENCES: dict[Kind, str] = {
     Kind.CORRUPT: "The database is damaged ({fault}); restart the appliance, which puts the"
     " damaged file aside and restores the newest backup.",
     Kind.IO: "The disk under the database failed ({fault}); see the kernel log, then try again.",
+    Kind.SLOW: "This search read for too long (history.query_seconds) and was ended, so that it"
+    " holds nobody up; ask for a shorter time with from and to, or for one model, label or key.",
     Kind.CONFLICT: "This contradicts a record that exists ({fault}).",
 }

@@ -18,6 +18,9 @@ from appliance.store.migrations import LATEST, MIGRATIONS, Migration
 log = logging.getLogger("appliance.store")
 
 PRE_UPGRADE_DIRECTORY = "backups-pre-upgrade"
+#: Copies kept there; each has the size of the whole database.
+MOST_COPIES = 3
+_COPY_NAME = "appliance-s*-*.db"
 
 
 def migrate(
@@ -103,8 +106,18 @@ def keep_copy(
         ) from fault
     os.rename(unfinished, target)
     sync_directory(directory)
+    _remove_old_copies(directory, newest=target)
     log.info("copy kept before upgrade", extra={"path": str(target)})
     return target
+
+
+def _remove_old_copies(directory: Path, *, newest: Path) -> None:
+    """Let the oldest go: after some releases nobody goes back to the first one."""
+    others = [path for path in directory.glob(_COPY_NAME) if path != newest]
+    by_age = sorted(others, key=lambda path: (path.stat().st_mtime, path.name), reverse=True)
+    for path in by_age[MOST_COPIES - 1 :]:
+        path.unlink(missing_ok=True)
+        log.info("old copy removed", extra={"path": str(path)})
 
 
 def _run_steps(connection: Connection, steps: list[Migration]) -> None:

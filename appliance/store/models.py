@@ -62,6 +62,56 @@ def set_state(store: Store, name: str, version: int, *, state: str, reason: str 
     return store.write(work)
 
 
+def begin_version(
+    store: Store, name: str, wanted: int | None, *, state: str, at_seconds: float, least: int = 1
+) -> Version:
+    """Given a model, keep a new version of it durably, to be filled later, and return it.
+
+    Its number is `wanted`, or else the next one from `least`. A failed version gives its number
+    back; raise Conflict when any other has it.
+    """
+
+    def work(connection: Connection) -> Version:
+        known = {version.version: version for version in versions(connection, name)}
+        number = wanted if wanted is not None else max([least - 1, *known]) + 1
+        before = known.get(number)
+        if before is not None and before.state != "failed":
+            raise errors.Conflict(
+                f"{name} version {number} exists ({before.state}). Leave the version out and the"
+                " next free one is taken."
+            )
+        if before is not None:
+            connection.run(ModelVersion.delete().where(_is_version(name, number)))
+        begun = Version(
+            name=name,
+            version=number,
+            state=state,
+            sha256="",
+            size_bytes=0,
+            created_seconds=at_seconds,
+        )
+        connection.run(ModelVersion.insert(**msgspec.structs.asdict(begun)))
+        return begun
+
+    return store.write(work)
+
+
+def finish_version(
+    store: Store, name: str, version: int, *, sha256: str, size_bytes: int, reason: str = ""
+) -> Version:
+    """Given a version that is whole now, keep durably that it is ready; raise NotFound."""
+
+    def work(connection: Connection) -> Version:
+        connection.run(
+            ModelVersion.update(
+                state="ready", reason=reason, sha256=sha256, size_bytes=size_bytes
+            ).where(_is_version(name, version))
+        )
+        return _required(connection, name, version)
+
+    return store.write(work)
+
+
 def get_version(store: Store, name: str, version: int) -> Version | None:
     """Given a name and number, return that version, or None."""
     with store.read() as connection:
@@ -146,6 +196,13 @@ def active_versions(store: Store) -> dict[str, int]:
     )
     with store.read() as connection:
         return dict(connection.rows(query))
+
+
+def switched_models(store: Store) -> frozenset[str]:
+    """Return every model of which a version was ever made active, or none on purpose."""
+    with store.read() as connection:
+        rows = connection.rows(ModelSwitch.select(ModelSwitch.model).distinct())
+    return frozenset(row[0] for row in rows)
 
 
 def previous_version(store: Store, model: str) -> int | None:

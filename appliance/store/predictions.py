@@ -10,7 +10,7 @@ import msgspec
 from peewee import fn
 
 from appliance import errors
-from appliance.store.connection import Store
+from appliance.store.connection import Connection, Store
 from appliance.store.database import Database
 from appliance.store.retention import prune as prune
 from appliance.store.tables import PredictionRow as Row
@@ -18,6 +18,10 @@ from appliance.store.tables import PredictionRow as Row
 MOST_ROWS_PER_PAGE = 1000
 #: Rows per page of a stream, so that no reader holds a snapshot (and with it the log) for long.
 STREAM_PAGE_ROWS = 500
+#: A page ends early when its rows have this many bytes: a result may have megabytes.
+PAGE_BYTES = 8 * 1024 * 1024
+#: A stream of pages, of which there is one at a time, may read each for so many times longer.
+STREAM_PATIENCE = 10.0
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +85,11 @@ def record(database: Database, prediction: Prediction) -> bool:
     return database.submit(_INSERT, _values(prediction))
 
 
+def add(connection: Connection, prediction: Prediction) -> None:
+    """Given a connection inside a transaction and a prediction, write it with the transaction."""
+    connection.sql(_INSERT, _values(prediction))
+
+
 def get(store: Store, prediction_id: str, *, key_id: str | None = None) -> Prediction | None:
     """Given an id, return the prediction, or None if there is none or it is not `key_id`'s."""
     query = Row.select(*_COLUMNS).where(Row.id == prediction_id)
@@ -91,19 +100,20 @@ def get(store: Store, prediction_id: str, *, key_id: str | None = None) -> Predi
     return Prediction(**dict(zip(_FIELDS, rows[0], strict=True))) if rows else None
 
 
-def find(store: Store, wanted: Filter) -> Page:
+def find(store: Store, wanted: Filter, *, patience: float = 1.0) -> Page:
     """Given a filter, return one page of what matches, newest first.
 
-    Order is that of the time of receipt, then of arrival. Raise InvalidInput for a cursor that
-    was not made here.
+    Order is that of the time of receipt, then of arrival. A page of large results has fewer rows
+    than asked for. Raise InvalidInput for a cursor that was not made here, DatabaseUnavailable
+    when the search takes too long.
     """
     limit = _limit(wanted)
-    with store.read() as connection:
-        rows = connection.rows(_page_query(wanted))
+    with store.read(patience=patience) as connection:
+        rows, is_cut = connection.rows_within(_page_query(wanted), most_bytes=PAGE_BYTES)
     found = tuple(Prediction(**dict(zip(_FIELDS, row[1:], strict=True))) for row in rows[:limit])
-    if len(rows) <= limit:
+    if len(rows) <= limit and not is_cut:
         return Page(found, "")
-    return Page(found, _encode_cursor(found[-1].received_seconds, rows[limit - 1][0]))
+    return Page(found, _encode_cursor(found[-1].received_seconds, rows[len(found) - 1][0]))
 
 
 def stream(store: Store, wanted: Filter) -> Iterator[Prediction]:
@@ -114,7 +124,7 @@ def stream(store: Store, wanted: Filter) -> Iterator[Prediction]:
     """
     wanted = msgspec.structs.replace(wanted, limit=STREAM_PAGE_ROWS)
     while True:
-        page = find(store, wanted)
+        page = find(store, wanted, patience=STREAM_PATIENCE)
         yield from page.predictions
         if not page.cursor:
             return
@@ -144,7 +154,7 @@ def count_by_label(
 
 def count(store: Store) -> int:
     """Return how many predictions are kept."""
-    with store.read() as connection:
+    with store.read(patience=STREAM_PATIENCE) as connection:
         return int(connection.value("SELECT count(*) FROM predictions"))
 
 

@@ -11,6 +11,8 @@ from appliance.store.faults import Kind, as_problem, kind_of
 
 MOST_CONNECTIONS = 16
 WAIT_SECONDS = 5.0
+#: Longest that one block of reading may run when nothing else is said, in seconds.
+READ_SECONDS = 2.0
 
 
 class Readers:
@@ -21,9 +23,14 @@ class Readers:
     """
 
     def __init__(
-        self, connect: Callable[[], Connection], *, on_damage: Callable[[BaseException], None]
+        self,
+        connect: Callable[[], Connection],
+        *,
+        on_damage: Callable[[BaseException], None],
+        most_seconds: float = READ_SECONDS,
     ) -> None:
         self._connect = connect
+        self._most_seconds = most_seconds
         self._on_damage = on_damage
         self._change = threading.Condition()
         self._idle: list[Connection] = []
@@ -31,12 +38,17 @@ class Readers:
         self._is_closed = False
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """Yield a connection; turn SQLite's faults inside the block into problems."""
+    def read(self, *, patience: float = 1.0) -> Iterator[Connection]:
+        """Yield a connection; turn SQLite's faults inside the block into problems.
+
+        What runs in the block for longer than the usual time, multiplied by `patience`, is ended:
+        a search that no index serves would else read for minutes and hold back the log.
+        """
         connection: Connection | None = None
         is_sound = False
         try:
             connection = self._borrow()
+            connection.limit(self._most_seconds * patience)
             yield connection
             is_sound = True
         except Exception as fault:

@@ -17,6 +17,8 @@ FULL_SHARE = 0.90
 CALM_SHARE = 0.85
 #: Free pages inside the file that are kept for the rows to come, as a share of all.
 SPARE_SHARE = 0.10
+#: Counting a large history may take so many times longer than a search may.
+_COUNT_PATIENCE = 30.0
 
 _OLDEST = (
     "DELETE FROM predictions WHERE sequence IN (SELECT sequence FROM predictions"
@@ -35,8 +37,12 @@ class Pruned(msgspec.Struct, frozen=True):
     is_paused: bool
 
 
-def prune(database: Database, *, keep_days: float, keep_rows: int, now: float) -> Pruned:
+def prune(
+    database: Database, *, keep_days: float, keep_rows: int, now: float, is_urgent: bool = False
+) -> Pruned:
     """Given the bounds and the wall time, delete predictions beyond them, oldest first.
+
+    When it `is_urgent`, because the disk is full, the file gives every free page back.
 
     While the wall clock is suspect nothing is deleted by age or count, because both order rows
     by it. The quota counts always: without room nothing new could be kept.
@@ -47,9 +53,9 @@ def prune(database: Database, *, keep_days: float, keep_rows: int, now: float) -
         log.warning("retention paused: the clock is suspect")
     else:
         by_age = _delete(database, before_seconds=now - keep_days * SECONDS_PER_DAY)
-        by_count = _delete(database, most=_count(database) - keep_rows)
+        by_count = _delete(database, most=_rows_beyond(database, keep_rows))
     by_quota = _delete_for_quota(database)
-    freed_bytes = _give_back_pages(database)
+    freed_bytes = _give_back_pages(database, spare_share=0.0 if is_urgent else SPARE_SHARE)
     if by_age or by_count or by_quota:
         log.info(
             "history pruned",
@@ -58,9 +64,17 @@ def prune(database: Database, *, keep_days: float, keep_rows: int, now: float) -
     return Pruned(by_age, by_count, by_quota, freed_bytes, is_paused)
 
 
-def _count(database: Database) -> int:
-    with database.read() as connection:
-        return int(connection.value("SELECT count(*) FROM predictions"))
+def _rows_beyond(database: Database, keep_rows: int) -> int:
+    """Return how many rows there are too many; they are counted only if there may be some.
+
+    Numbers only grow, so first and last tell the most rows there can be, without a look at them.
+    """
+    with database.read(patience=_COUNT_PATIENCE) as connection:
+        first = connection.value("SELECT min(sequence) FROM predictions")
+        last = connection.value("SELECT max(sequence) FROM predictions")
+        if first is None or last - first + 1 <= keep_rows:
+            return 0
+        return int(connection.value("SELECT count(*) FROM predictions")) - keep_rows
 
 
 def _delete(
@@ -108,11 +122,12 @@ def _pages(database: Database) -> tuple[int, int]:
         )
 
 
-def _give_back_pages(database: Database) -> int:
+def _give_back_pages(database: Database, *, spare_share: float) -> int:
     """Shrink the file while it has many more free pages than it will need soon."""
     before, free = _pages(database)
     pages = before
-    while free > max(SPARE_SHARE * pages, PAGES_PER_STEP):
+    least = PAGES_PER_STEP if spare_share else 0
+    while free > max(spare_share * pages, least):
         database.write(
             lambda connection: connection.sql(f"PRAGMA incremental_vacuum({PAGES_PER_STEP})")
         )

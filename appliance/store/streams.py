@@ -5,8 +5,10 @@ from typing import Any
 import msgspec
 
 from appliance import errors
+from appliance.store import predictions
 from appliance.store.connection import Connection, Store
 from appliance.store.database import Database
+from appliance.store.predictions import Prediction
 from appliance.store.tables import StreamRow
 
 
@@ -42,7 +44,11 @@ class StoredStream(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _FIELDS: tuple[str, ...] = StoredStream.__struct_fields__
-_COLUMNS = tuple(getattr(StreamRow, name) for name in _FIELDS)
+#: What a list tells; states and answers may have megabytes.
+_LISTED = tuple(
+    name for name in _FIELDS if name not in ("chunk_digest", "state", "answer", "end_answer")
+)
+_COLUMNS = tuple(getattr(StreamRow, name) for name in _LISTED)
 _NAMES, _MARKS = ", ".join(_FIELDS), ", ".join("?" for _ in _FIELDS)
 # Only names of our own fields are put together here. The row of one chunk is written and read at
 # each chunk, where building a query with Peewee would take as long as the rest.
@@ -50,12 +56,19 @@ _REPLACE = f"INSERT OR REPLACE INTO streams ({_NAMES}) VALUES ({_MARKS})"
 _GET = f"SELECT {_NAMES} FROM streams WHERE id = ?"
 
 
-def keep(database: Database, stream: StoredStream) -> None:
-    """Given a stream as it now is, keep it durably; return after COMMIT."""
+def keep(
+    database: Database, stream: StoredStream, *, prediction: Prediction | None = None
+) -> None:
+    """Given a stream as it now is, keep it durably; return after COMMIT.
+
+    A `prediction` goes into the history in the same transaction: either both are there or none.
+    """
     values = _values(stream)
 
     def work(connection: Connection) -> None:
         connection.sql(_REPLACE, values)
+        if prediction is not None:
+            predictions.add(connection, prediction)
 
     database.write(work)
 
@@ -79,7 +92,7 @@ def find(
 ) -> tuple[StoredStream, ...]:
     """Return streams, newest first, of one key or all and of some models or all (empty).
 
-    Ids sort by time, so `before_id` pages.
+    Ids sort by time, so `before_id` pages. They come without state and answers.
     """
     most = max(1, min(limit, 1000))
     query = StreamRow.select(*_COLUMNS).order_by(StreamRow.id.desc()).limit(most)
@@ -90,11 +103,14 @@ def find(
     if before_id is not None:
         query = query.where(StreamRow.id < before_id)
     with store.read() as connection:
-        return tuple(_stream(row) for row in connection.rows(query))
+        return tuple(_stream(row, _LISTED) for row in connection.rows(query))
 
 
 def find_open(store: Store, *, key_id: str, device: str) -> StoredStream | None:
-    """Given a key and a device's name, return its newest stream that has not ended, or None."""
+    """Given a key and a device's name, return its newest stream that has not ended, or None.
+
+    It comes without state and answers.
+    """
     query = (
         StreamRow.select(*_COLUMNS)
         .where(
@@ -106,13 +122,17 @@ def find_open(store: Store, *, key_id: str, device: str) -> StoredStream | None:
         .limit(1)
     )
     with store.read() as connection:
-        return next((_stream(row) for row in connection.rows(query)), None)
+        return next((_stream(row, _LISTED) for row in connection.rows(query)), None)
 
 
-def count_open(store: Store) -> int:
-    """Return how many streams have not ended."""
+def count_open(store: Store, *, key_id: str) -> tuple[int, int]:
+    """Given a key, return how many streams have not ended, of all keys and of that one."""
+    counted = (
+        "SELECT count(*), coalesce(sum(key_id = ?), 0) FROM streams WHERE ended_seconds IS NULL"
+    )
     with store.read() as connection:
-        return int(connection.value("SELECT count(*) FROM streams WHERE ended_seconds IS NULL"))
+        of_all, of_key = connection.sql(counted, (key_id,))[0]
+    return int(of_all), int(of_key)
 
 
 def idle_since(store: Store, seconds: float) -> dict[str, float]:
@@ -139,7 +159,7 @@ def _values(stream: StoredStream) -> tuple[Any, ...]:
     return tuple(values[name] for name in _FIELDS)
 
 
-def _stream(row: tuple[Any, ...]) -> StoredStream:
-    values = dict(zip(_FIELDS, row, strict=True))
+def _stream(row: tuple[Any, ...], names: tuple[str, ...] = _FIELDS) -> StoredStream:
+    values = dict(zip(names, row, strict=True))
     values["params"] = msgspec.json.decode(values["params"])
     return StoredStream(**values)

@@ -136,6 +136,47 @@ class StreamRow(_Table):
         table_name = "streams"
 
 
+class JobRow(_Table):
+    id = TextField(primary_key=True)
+    kind = TextField()
+    state = TextField()
+    priority = IntegerField()
+    model = TextField()
+    pins = TextField()  # JSON array of "model@version"
+    params = TextField()  # JSON object
+    inputs = TextField()  # JSON array
+    key_id = TextField()
+    key_name = TextField()
+    request_id = TextField()
+    idempotency_key = TextField(null=True)
+    digest = BlobField()
+    created_seconds = FloatField()
+    due_seconds = FloatField()
+    started_seconds = FloatField(null=True)
+    ended_seconds = FloatField(null=True)
+    attempts = IntegerField()
+    allowed_attempts = IntegerField()
+    instance = TextField()
+    progress = FloatField()
+    message = TextField()
+    is_cancelling = IntegerField()
+    problem = TextField(null=True)  # JSON object
+
+    class Meta:
+        table_name = "jobs"
+
+
+class JobResultRow(_Table):
+    job_id = TextField(primary_key=True)
+    attempt = IntegerField()
+    recorded_seconds = FloatField()
+    document = BlobField()  # JSON
+    files = TextField()  # JSON array
+
+    class Meta:
+        table_name = "job_results"
+
+
 #: Every table with its ever-growing number, whose largest value a backup notes; empty where rows
 #: have none (VACUUM renumbers the hidden one).
 COUNTED: tuple[tuple[str, str], ...] = (
@@ -146,4 +187,6 @@ COUNTED: tuple[tuple[str, str], ...] = (
     ("model_switches", "sequence"),
     ("settings", ""),
     ("streams", ""),
+    ("jobs", ""),
+    ("job_results", ""),
 )

@@ -13,6 +13,7 @@ from appliance import errors
 from appliance.clock import Clock
 from appliance.store.connection import Connection
 from appliance.store.faults import Kind, as_problem, kind_of
+from appliance.store.row_queue import RowQueue
 from appliance.store.transaction import Batch, Item, Row, Work, run_batch
 
 log = logging.getLogger("appliance.store")
@@ -48,14 +49,14 @@ class Writer:
 
     Threads: `write`, `submit_row`, `submit_latest`, `flush` and `close` may be called from any
     thread but the writer's own. The connection is touched by the writer's thread only. `_items`,
-    `_latest` and `_is_closing` are guarded by `_change`; `_rows` is a deque whose ends are atomic.
+    `_latest` and `_is_closing` are guarded by `_change`; `_rows` guards itself.
     """
 
     def __init__(
         self,
         connect: Callable[[], Connection],
         clock: Clock,
-        queue_rows: int,
+        rows: RowQueue,
         *,
         chores: Chores,
         on_commit: Callable[[float], None] = lambda seconds: None,
@@ -63,11 +64,10 @@ class Writer:
         self._on_commit = on_commit
         self._connect = connect
         self._clock = clock
-        self._queue_rows = queue_rows
         self._chores = chores
         self._change = threading.Condition()
         self._items: deque[Item] = deque()
-        self._rows: deque[Row] = deque()
+        self._rows = rows
         self._latest: dict[object, Row] = {}
         self._is_asleep = False
         self._is_closing = False
@@ -112,9 +112,8 @@ class Writer:
 
     def submit_row(self, row: Row) -> bool:
         """Given SQL and values, return whether they were accepted for writing."""
-        if self.is_corrupt or self._is_closing or len(self._rows) >= self._queue_rows:
+        if self.is_corrupt or self._is_closing or not self._rows.append(row):
             return False
-        self._rows.append(row)
         if self._is_asleep:
             with self._change:
                 self._change.notify_all()
@@ -157,7 +156,7 @@ class Writer:
         """Put the rows of `submit_latest` into the queue, if it has room for them."""
         with self._change:
             waiting, self._latest = self._latest, {}
-            self._rows.extend(list(waiting.values())[: self._queue_rows])
+            self._rows.extend(waiting.values())
 
     @property
     def queue_rows(self) -> int:
@@ -233,7 +232,7 @@ class Writer:
                 # After a fault the rows can wait: trying at once would spin on a full disk.
                 self._change.wait(TICK_SECONDS if self.has_failed else GATHER_SECONDS)
             items = [self._items.popleft() for _ in range(min(len(self._items), ITEMS_PER_COMMIT))]
-            rows = [self._rows.popleft() for _ in range(min(len(self._rows), ROWS_PER_COMMIT))]
+            rows = self._rows.take(ROWS_PER_COMMIT)
             if self._is_closing and not (items or rows):
                 return None
             self._is_writing = True
@@ -321,12 +320,10 @@ class Writer:
         now = time.monotonic()
         keep = [item for item in items if item.deadline > now]
         with self._change:
-            room = max(self._queue_rows - len(self._rows), 0)
-            if self._is_closing and now > self._close_by:
-                room = 0
+            is_over = self._is_closing and now > self._close_by
             self._items.extendleft(reversed(keep))
-            self._rows.extendleft(reversed(rows[:room]))
-        self._count_lost(len(rows[room:]), None)
+            lost_rows = self._rows.put_back(rows, is_full=is_over)
+        self._count_lost(lost_rows, None)
         self._fail(
             [item for item in items if item.deadline <= now], apsw.BusyError(self.last_error)
         )

@@ -1,4 +1,4 @@
-"""The gateway's Falcon app: three routes for WebSockets, and one that says that it is alive."""
+"""The gateway's Falcon app: three routes for WebSockets, and what watches the process."""
 
 import asyncio
 import contextlib
@@ -12,12 +12,15 @@ import falcon.asgi
 import msgspec
 from falcon.media import BinaryBaseHandlerWS, TextBaseHandlerWS
 
+from appliance.actions.networks import Network, is_inside, networks_of
 from appliance.clock import Clock
-from appliance.config import Streams
+from appliance.config import Metrics, Streams
+from appliance.errors import Forbidden
 from appliance.stream.close_codes import CloseCode, HungUp
 from appliance.stream.feeding import Feed
 from appliance.stream.front import Front
 from appliance.stream.inbox import Inbox
+from appliance.stream.measures import MEDIA_TYPE, CountedSocket, Measures
 from appliance.stream.realtime import RealtimeSession
 from appliance.stream.seats import Seats
 from appliance.stream.session import Session
@@ -61,7 +64,10 @@ class Conversation(Protocol):
 class Sockets:
     """Lets WebSockets in: a seat, a key, then the conversation. Threads: only the event loop's."""
 
-    def __init__(self, front: Front, seats: Seats, settings: Streams, clock: Clock) -> None:
+    def __init__(
+        self, front: Front, seats: Seats, settings: Streams, clock: Clock, measures: Measures
+    ) -> None:
+        self._measures = measures
         self._front = front
         self._seats = seats
         self._settings = settings
@@ -71,15 +77,17 @@ class Sockets:
         self, request: falcon.asgi.Request, socket: falcon.asgi.WebSocket, stream_id: str = ""
     ) -> None:
         """Serve /ws/streams/{id} and /ws/streams?model=…"""
+        talk = CountedSocket(socket, self._measures)
 
         async def begin(feed: Feed) -> Conversation:
             if stream_id:
                 _no_parameters(request)
                 hello = await feed.resume(stream_id)
+                self._measures.reconnects += 1
             else:
                 hello = await feed.open(_wanted(request))
-            await socket.send_text(hello.decode())
-            return Session(socket, feed)
+            await talk.send_text(hello.decode())
+            return Session(talk, feed)
 
         await self._serve(request, socket, begin)
 
@@ -90,7 +98,7 @@ class Sockets:
 
         async def begin(feed: Feed) -> Conversation:
             _no_parameters(request)
-            return RealtimeSession(socket, feed, self._clock)
+            return RealtimeSession(CountedSocket(socket, self._measures), feed, self._clock)
 
         await self._serve(request, socket, begin)
 
@@ -101,9 +109,10 @@ class Sockets:
         begin: Callable[[Feed], Any],
     ) -> None:
         address = (request.remote_addr or "").removeprefix("::ffff:")
-        why = HungUp(CloseCode.DONE, "The client is gone.")
+        why: HungUp | None = None
         try:
             await socket.accept()
+            self._measures.opened += 1
             with self._seats.seated():
                 await self._converse(request, socket, begin, address)
         except HungUp as end:
@@ -113,9 +122,11 @@ class Sockets:
         except falcon.WebSocketDisconnected:
             pass
         finally:
+            self._measures.closed(why.code if why else None)
+            told = why or HungUp(CloseCode.DONE, "The client is gone.")
             _log.info(
                 "websocket closed",
-                extra={"address": address, "code": int(why.code), "reason": why.reason},
+                extra={"address": address, "code": int(told.code), "reason": told.reason},
             )
 
     async def _converse(
@@ -132,10 +143,14 @@ class Sockets:
                 self._front,
                 {**key, "X-Gateway-Address": address},
                 patience_seconds=self._settings.gateway_patience_seconds,
+                on_retry=self._note_retry,
             )
             conversation: Conversation = await begin(feed)
             async with _running(conversation.inbox):
                 await conversation.run()
+
+    def _note_retry(self) -> None:
+        self._measures.front_retries += 1
 
     async def _key(
         self, request: falcon.asgi.Request, socket: falcon.asgi.WebSocket
@@ -177,14 +192,38 @@ class Alive:
         response.data = msgspec.json.encode({"live": True, "connections": self._seats.taken})
 
 
+class Scraped:
+    """GET /metrics, for the networks that may read the appliance's own."""
+
+    def __init__(self, measures: Measures, networks: tuple[Network, ...]) -> None:
+        self._measures = measures
+        self._networks = networks
+
+    async def on_get(self, request: falcon.asgi.Request, response: falcon.asgi.Response) -> None:
+        """Answer in the text format."""
+        response.set_header("Connection", "close")
+        if not is_inside(request.remote_addr or "", self._networks):
+            problem = Forbidden(
+                "The gateway's metrics are told to the networks of metrics.public only."
+            )
+            response.status = problem.status
+            response.content_type = "application/problem+json"
+            response.data = msgspec.json.encode(problem.document())
+            return
+        response.content_type = MEDIA_TYPE
+        response.data = self._measures.exposition()
+
+
 def create_app(
-    front: Front, settings: Streams, clock: Clock
+    front: Front, settings: Streams, clock: Clock, *, metrics: Metrics | None = None
 ) -> "falcon.asgi.App[falcon.asgi.Request, falcon.asgi.Response]":
-    """Given the way to the front, return the gateway's ASGI application."""
+    """Given the way to the front, and who may read metrics, return the ASGI application."""
     seats = Seats(
         most=settings.gateway_connections, most_per_key=settings.gateway_connections_per_key
     )
-    sockets = Sockets(front, seats, settings, clock)
+    measures = Measures()
+    measures.count_open = lambda: seats.taken
+    sockets = Sockets(front, seats, settings, clock, measures)
     app: falcon.asgi.App[falcon.asgi.Request, falcon.asgi.Response] = falcon.asgi.App()
     app.ws_options.max_receive_queue = 0  # the inbox is the queue
     handlers = app.ws_options.media_handlers
@@ -194,6 +233,7 @@ def create_app(
     app.add_route("/ws/streams/{stream_id:uuid}", _ById(sockets))
     app.add_route("/ws/realtime", sockets, suffix="realtime")
     app.add_route("/live", Alive(seats))
+    app.add_route("/metrics", Scraped(measures, networks_of((metrics or Metrics()).public)))
     return app
 
 

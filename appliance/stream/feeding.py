@@ -5,7 +5,7 @@ not answer, is overloaded or asks to slow down. Meanwhile nothing is read from t
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -34,9 +34,18 @@ class Feed:
     """One client's way to its stream. Threads: only the event loop's."""
 
     def __init__(
-        self, front: Front, headers: Mapping[str, str], *, patience_seconds: float
+        self,
+        front: Front,
+        headers: Mapping[str, str],
+        *,
+        patience_seconds: float,
+        on_retry: Callable[[], None] = lambda: None,
     ) -> None:
-        """Given the front, and the client's key and address as headers, prepare to ask."""
+        """Given the front, and the client's key and address as headers, prepare to ask.
+
+        `on_retry` is told of each call that has to be repeated.
+        """
+        self._on_retry = on_retry
         self._front = front
         self._headers = dict(headers)
         self._patience_seconds = patience_seconds
@@ -103,6 +112,7 @@ class Feed:
                 why, asked_seconds = reply.problem().detail, reply.retry_after_seconds
             if loop.time() + asked_seconds >= give_up_at:
                 raise HungUp(CloseCode.TRY_AGAIN, why)
+            self._on_retry()
             await asyncio.sleep(max(pause_seconds, asked_seconds))
             pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
 

@@ -85,7 +85,10 @@ class Gateway:
             timeout_seconds=self._config.models.deadline_seconds + settings.waiting_seconds + 5.0,
         )
         server = uvicorn.Server(
-            server_settings(create_app(front, settings, SystemClock()), self._config)
+            server_settings(
+                create_app(front, settings, SystemClock(), metrics=self._config.metrics),
+                self._config,
+            )
         )
         watch = asyncio.create_task(self._watch(server))
         try:

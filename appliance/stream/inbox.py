@@ -6,10 +6,10 @@ from collections import deque
 from typing import Generic, Protocol, TypeVar
 
 import falcon
-import falcon.asgi
 
 from appliance.errors import InvalidInput, MalformedRequest, Problem
 from appliance.stream.frames import MOST_WAITING, MOST_WAITING_BYTES
+from appliance.stream.measures import Talk
 
 T = TypeVar("T")
 Read = TypeVar("Read", covariant=True)
@@ -29,7 +29,7 @@ class Inbox(Generic[T]):
     messages or 2 MiB nothing is read, so TCP holds the client back.
     """
 
-    def __init__(self, socket: falcon.asgi.WebSocket, read: Reader[T]) -> None:
+    def __init__(self, socket: Talk, read: Reader[T]) -> None:
         self._socket = socket
         self._read = read
         self.waiting: deque[T | Problem] = deque()

@@ -4,7 +4,6 @@ import contextlib
 from typing import Literal
 
 import falcon
-import falcon.asgi
 import msgspec
 
 from appliance.actions import steps_guide
@@ -14,6 +13,7 @@ from appliance.errors import InvalidInput, MalformedRequest, Problem
 from appliance.stream.close_codes import CloseCode, HungUp
 from appliance.stream.feeding import Feed
 from appliance.stream.inbox import Inbox
+from appliance.stream.measures import Talk
 from appliance.stream.session import MOST_FAULTS_IN_A_ROW
 
 #: Readings that wait together become one chunk of at most so many.
@@ -52,7 +52,7 @@ class RealtimeSession:
     Threads: only the event loop's.
     """
 
-    def __init__(self, socket: falcon.asgi.WebSocket, feed: Feed, clock: Clock) -> None:
+    def __init__(self, socket: Talk, feed: Feed, clock: Clock) -> None:
         self._socket = socket
         self._feed = feed
         self._clock = clock

@@ -7,7 +7,6 @@ connection knows from which chunk on to send again.
 import contextlib
 
 import falcon
-import falcon.asgi
 import msgspec
 
 from appliance.errors import FieldError, Problem, ProblemDocument
@@ -16,6 +15,7 @@ from appliance.stream.feeding import Feed
 from appliance.stream.frames import BINARY, Frame, count_to_merge, merge, read_frame
 from appliance.stream.front import Reply
 from appliance.stream.inbox import Inbox
+from appliance.stream.measures import Talk
 
 #: A device that sends nothing but faults for so long is broken.
 MOST_FAULTS_IN_A_ROW = 100
@@ -40,7 +40,7 @@ class Refused(msgspec.Struct, frozen=True):
 class Session:
     """Takes the frames of one client to its stream. Threads: only the event loop's."""
 
-    def __init__(self, socket: falcon.asgi.WebSocket, feed: Feed) -> None:
+    def __init__(self, socket: Talk, feed: Feed) -> None:
         self._socket = socket
         self._feed = feed
         self.inbox: Inbox[Frame] = Inbox(socket, read_frame)

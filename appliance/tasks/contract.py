@@ -8,7 +8,7 @@ numpy, Pillow or OpenVINO when the module is imported: each function that needs 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -44,6 +44,29 @@ class Limits:
 
     image_pixels: int = 25_000_000
     image_formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF", "TIFF")
+    texts: int = 100
+    text_bytes: int = 1024 * 1024
+
+
+class Tokens(NamedTuple):
+    """A text as the numbers of its tokens, and whether it was cut to fit."""
+
+    ids: Sequence[int]
+    is_truncated: bool
+
+
+class Tokenizer(Protocol):
+    """What turns texts into tokens; the host loads it, because it parses untrusted bytes natively.
+
+    Threads: any number at once.
+    """
+
+    @property
+    def most_tokens(self) -> int:
+        """The most tokens of one text."""
+
+    def tokens(self, texts: Sequence[str], *, most: int) -> list[Tokens]:
+        """Given texts, return the tokens of each, cut to `most`, special tokens included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +83,7 @@ class Model:
     input_shapes: Mapping[str, Sequence[int]]
     limits: Limits = field(default_factory=Limits)
     output_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    tokenizer: Tokenizer | None = None
 
 
 class Task(Protocol):
@@ -118,6 +142,18 @@ class Task(Protocol):
 
     def summary(self, result: Any) -> tuple[str | None, float | None]:
         """Return the label and confidence by which a recorded prediction is found again."""
+
+
+@runtime_checkable
+class Draws(Protocol):
+    """A task that can also answer with the picture itself, its result drawn on it."""
+
+    @property
+    def drawn_types(self) -> tuple[str, ...]:
+        """Media types it can answer so, the one for `image/*` first."""
+
+    def draw(self, payload: Payload, result: Any, model: Model, media_type: str) -> bytes:
+        """Given a payload and its result, return the picture with that drawn on it, encoded."""
 
 
 class NoState(msgspec.Struct):

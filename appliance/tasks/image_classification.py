@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -10,11 +10,22 @@ from msgspec import Meta
 from appliance.errors import ModelInvalid
 from appliance.tasks import pictures
 from appliance.tasks.contract import Model, NoState, Payload, Turn
+from appliance.tasks.picture_input import check_picture_input, input_size
 
 if TYPE_CHECKING:
     import numpy as np
 
     from appliance.tasks.contract import Tensors
+
+
+class Listing(Protocol):
+    """What a caller may choose of the labels that are listed."""
+
+    @property
+    def top_k(self) -> int: ...
+
+    @property
+    def min_confidence(self) -> float: ...
 
 
 class ClassificationParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -68,23 +79,8 @@ class ImageClassification:
 
     def check(self, model: Model) -> None:
         """Raise ModelInvalid unless the model takes one colour picture and every head fits."""
-        inputs = model.manifest.inputs
-        if len(model.input_shapes) != 1 or len(inputs) != 1:
-            raise ModelInvalid(
-                f"An image classifier has one input: this model has {len(model.input_shapes)}, its"
-                f" manifest describes {len(inputs)} in [[inputs]]."
-            )
-        if not {"H", "W", "C"} <= set(inputs[0].layout):
-            raise ModelInvalid(
-                'The manifest must say in [[inputs]] how pixels lie, such as layout = "NCHW".'
-            )
-        shape = model.input_shapes[inputs[0].tensor]
-        if len(shape) != 4 or shape[3] != 3 or min(shape[1:3]) < 1:
-            raise ModelInvalid(
-                f"The input must be a picture of fixed size, but its shape is {list(shape)} as"
-                " N, H, W, C. Fix height and width when converting the model."
-            )
-        _check_heads(model)
+        check_picture_input(model, called="An image classifier")
+        check_heads(model)
 
     def open(self, params: ClassificationParams, model: Model) -> NoState:
         """Return the empty state."""
@@ -94,14 +90,15 @@ class ImageClassification:
         self, payload: Payload, params: ClassificationParams, state: NoState, model: Model
     ) -> Turn:
         """Turn a picture into u8[1, height, width, 3] for the model's only input."""
-        ((tensor, shape),) = model.input_shapes.items()
+        tensor, target = input_size(model)
         manifest_input = model.manifest.inputs[0]
         pixels = pictures.decode_picture(
             pictures.open_picture(payload, model.limits),
-            (shape[2], shape[1]),
+            target,
             crop=params.crop,
             resize=manifest_input.resize,
             pad_value=manifest_input.pad_value,
+            pad_position=manifest_input.pad_position,
         )
         return Turn(inputs=[{tensor: pixels[None]}])
 
@@ -118,7 +115,7 @@ class ImageClassification:
         for head, output in zip(model.manifest.heads(), model.manifest.outputs, strict=True):
             scores = outputs[0][output.tensor].reshape(-1)
             predictions.append(
-                _head_prediction(
+                head_prediction(
                     head, scores, output.activation, model.labels.get(head, ()), params
                 )
             )
@@ -138,7 +135,8 @@ class ImageClassification:
         return first.label, first.confidence
 
 
-def _check_heads(model: Model) -> None:
+def check_heads(model: Model) -> None:
+    """Given a classifier, raise ModelInvalid unless its heads have names and fitting labels."""
     heads = model.manifest.heads()
     if not heads:
         raise ModelInvalid("The manifest names no output: add one [[outputs]] for each head.")
@@ -153,13 +151,14 @@ def _check_heads(model: Model) -> None:
             )
 
 
-def _head_prediction(
+def head_prediction(
     head: str,
     scores: "np.ndarray[Any, Any]",
     activation: str,
     labels: Sequence[str],
-    params: ClassificationParams,
+    params: Listing,
 ) -> HeadPrediction:
+    """Given a head's scores [classes], return its most likely labels as the caller wants them."""
     import numpy as np
 
     if not np.isfinite(scores).all():

@@ -7,18 +7,18 @@ conversion; 16-bit colour loses its low bytes; 16-bit grey is divided by 257; fl
 wider grey is stretched from its own darkest and brightest value to 0–255.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from appliance.errors import InvalidInput
 from appliance.tasks.picture_head import open_picture, pillow_words, too_much_memory
+from appliance.tasks.placement import Crop, Placement, Size, part_of, place
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
 
     Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-    Size = tuple[int, int]
-    Box = tuple[int, int, int, int]
 
 MEDIA_TYPES = (
     "image/jpeg",
@@ -31,40 +31,78 @@ MEDIA_TYPES = (
     "application/octet-stream",
 )
 _EXIF_ORIENTATION = 0x0112
+#: Formats that can be decoded at a half, a quarter or an eighth of their size for less work.
+_REDUCIBLE = ("JPEG", "MPO")
 
-__all__ = ["MEDIA_TYPES", "decode_picture", "open_picture", "upright_rgb"]
+__all__ = ["MEDIA_TYPES", "decode_picture", "open_picture", "placed", "upright_for", "upright_rgb"]
 
 
 def decode_picture(
     picture: "Image",
-    target: "Size",
+    target: Size,
     *,
-    crop: "Box | None" = None,
+    crop: Crop | None = None,
     resize: str = "stretch",
     pad_value: int = 114,
+    pad_position: str = "center",
 ) -> "Pixels":
     """Given an opened picture, return upright RGB pixels u8[height, width, 3] of size `target`.
 
     `target` is width, height; `crop` is x, y, width, height in pixels of the upright picture.
     `resize` is `stretch`, `crop` (the middle, at the target's aspect ratio) or `letterbox` (all of
-    it, centred on `pad_value`). Raise InvalidInput when the pixels are broken or the crop lies
-    outside, PayloadTooLarge when decoding takes too much memory.
+    it, on `pad_value`, at `pad_position`). Raise InvalidInput when the pixels are broken or the
+    crop lies outside, PayloadTooLarge when decoding takes too much memory.
     """
     import numpy as np
-    from PIL import Image
 
     upright = upright_rgb(picture, None if crop else target)
     if crop is None and upright.size == target:
         return np.asarray(upright)
-    box = _box(upright.size, crop)
-    if resize == "letterbox":
-        return np.asarray(_letterboxed(upright, target, box, pad_value))
-    if resize == "crop":
-        box = _middle(box, target)
-    return np.asarray(upright.resize(target, Image.Resampling.BILINEAR, box=box))
+    part = part_of(upright.size, crop)
+    placement = place(part, target, resize=resize, pad_position=pad_position)
+    return placed(upright, placement, target, pad_value=pad_value)
 
 
-def upright_rgb(picture: "Image", smallest: "Size | None" = None) -> "Image":
+def placed(
+    upright: "Image",
+    placement: Placement,
+    target: Size,
+    *,
+    pad_value: int = 114,
+    reduced_by: float = 1,
+) -> "Pixels":
+    """Given an upright picture, return its part as u8[height, width, 3] of the target's size.
+
+    `reduced_by` says how many times smaller the picture is than that which the placement means.
+    """
+    import numpy as np
+    from PIL import Image
+
+    left, top, right, bottom = (edge / reduced_by for edge in placement.source)
+    box = (left, top, min(right, upright.width), min(bottom, upright.height))
+    resized = upright.resize(placement.inner, Image.Resampling.BILINEAR, box=box)
+    if placement.inner == target:
+        return np.asarray(resized)
+    pixels = np.full((target[1], target[0], 3), pad_value, np.uint8)
+    x, y = placement.offset
+    pixels[y : y + resized.height, x : x + resized.width] = np.asarray(resized)
+    return pixels
+
+
+def upright_for(picture: "Image", needed: Callable[[Size], Size]) -> "tuple[Image, Size]":
+    """Given an opened picture, return it upright as RGB, perhaps reduced, and its full size.
+
+    `needed` is asked for the least width and height that will do, given the full ones. Raise what
+    `upright_rgb` raises.
+    """
+    if picture.format not in _REDUCIBLE:
+        upright = upright_rgb(picture)
+        return upright, upright.size
+    full = picture.size[::-1] if _orientation(picture) >= 5 else picture.size
+    return upright_rgb(picture, needed(full)), full
+
+
+def upright_rgb(picture: "Image", smallest: Size | None = None) -> "Image":
     """Given an opened picture, return it decoded, turned upright and as RGB.
 
     With `smallest` (width, height) a JPEG is decoded at the smallest of its own reduced sizes that
@@ -74,7 +112,7 @@ def upright_rgb(picture: "Image", smallest: "Size | None" = None) -> "Image":
     from PIL import Image
 
     try:
-        if smallest and picture.format in ("JPEG", "MPO"):
+        if smallest and picture.format in _REDUCIBLE:
             is_turned = _orientation(picture) >= 5
             picture.draft(None, smallest[::-1] if is_turned else smallest)
         picture.load()
@@ -142,46 +180,3 @@ def _grey_to_rgb(picture: "Image") -> "Image":
         np.nan_to_num(values, copy=False, nan=0.0)
         np.clip(np.rint(values, out=values), 0, 255, out=values)
     return Image.fromarray(values.astype(np.uint8)).convert("RGB")
-
-
-def _box(size: "Size", crop: "Box | None") -> "tuple[float, float, float, float]":
-    """Return left, top, right and bottom of what is wanted of a picture of that size."""
-    if crop is None:
-        return (0, 0, *size)
-    left, top, width, height = crop
-    if left < 0 or top < 0 or width < 1 or height < 1:
-        raise InvalidInput(
-            "crop must be x,y,width,height with x, y ≥ 0 and a size ≥ 1.", pointer="/query/crop"
-        )
-    if left + width > size[0] or top + height > size[1]:
-        raise InvalidInput(
-            f"crop reaches outside the upright picture, which is {size[0]}×{size[1]} pixels.",
-            pointer="/query/crop",
-        )
-    return (left, top, left + width, top + height)
-
-
-def _middle(
-    box: "tuple[float, float, float, float]", target: "Size"
-) -> "tuple[float, float, float, float]":
-    """Return the largest part in the middle of a box that has the target's aspect ratio."""
-    left, top, right, bottom = box
-    scale = min((right - left) / target[0], (bottom - top) / target[1])
-    x = (right - left - target[0] * scale) / 2
-    y = (bottom - top - target[1] * scale) / 2
-    # Bounded by the box, because a rounding error beyond the picture is an error to Pillow.
-    return (max(left, left + x), max(top, top + y), min(right, right - x), min(bottom, bottom - y))
-
-
-def _letterboxed(
-    picture: "Image", target: "Size", box: "tuple[float, float, float, float]", pad_value: int
-) -> "Image":
-    from PIL import Image
-
-    width, height = box[2] - box[0], box[3] - box[1]
-    scale = min(target[0] / width, target[1] / height)
-    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-    canvas = Image.new("RGB", target, (pad_value, pad_value, pad_value))
-    resized = picture.resize(inner, Image.Resampling.BILINEAR, box=box)
-    canvas.paste(resized, ((target[0] - inner[0]) // 2, (target[1] - inner[1]) // 2))
-    return canvas

@@ -1,10 +1,22 @@
 """The kinds of task there are. A new one is one file beside this and one line below."""
 
 from appliance.errors import NotFound
-from appliance.tasks import image_classification, step_detection
+from appliance.tasks import (
+    embedding,
+    image_classification,
+    object_detection,
+    step_detection,
+    text_classification,
+)
 from appliance.tasks.contract import Task
 
-TASKS: tuple[Task, ...] = (image_classification.TASK, step_detection.TASK)
+TASKS: tuple[Task, ...] = (
+    image_classification.TASK,
+    object_detection.TASK,
+    step_detection.TASK,
+    text_classification.TASK,
+    embedding.TASK,
+)
 
 _by_name = {task.name: task for task in TASKS}
 

@@ -163,6 +163,7 @@ class Answer(WSGITask):  # type: ignore[misc]
                 "wsgi.errors": sys.stderr,
                 "waitress.client_disconnected": channel.check_client_disconnected,
                 "appliance.received_monotonic": request.received_monotonic,
+                "appliance.lent_thread": channel.lent_thread,
             }
         )
         for name, value in request.headers.items():

@@ -7,6 +7,7 @@ bytes count against one budget for all clients and land in the appliance's own s
 import errno
 import tempfile
 import threading
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import IO
@@ -82,9 +83,19 @@ class Body:
     Threads: the serving loop appends; after the request is complete one worker reads and closes.
     """
 
-    def __init__(self, spool: Spool, declared_bytes: int | None = None) -> None:
-        """Given the spool and the declared length, reserve what is known to go to disk."""
+    def __init__(
+        self,
+        spool: Spool,
+        declared_bytes: int | None = None,
+        *,
+        require_room: Callable[[], None] | None = None,
+    ) -> None:
+        """Given the spool and the declared length, reserve what is known to go to disk.
+
+        Before that `require_room` is asked, which raises when nothing may go there now.
+        """
         self._spool = spool
+        self._require_room = require_room
         self._chunks: list[bytes] = []
         self._file: IO[bytes] | None = None
         self._length_bytes = 0
@@ -102,17 +113,23 @@ class Body:
             self._chunks.append(data)
             if self._length_bytes <= MEMORY_BYTES:
                 return
+            self._take_up_to(self._length_bytes)
             self._file = self._spool.open()
             data = b"".join(self._chunks)
             self._chunks.clear()
-        while self._taken_bytes < self._length_bytes:
-            self._take(_STEP_BYTES)
+        self._take_up_to(self._length_bytes)
         try:
             _write_all(self._file, data)
         except OSError as fault:
             raise problem_of(fault) from fault
 
+    def _take_up_to(self, count: int) -> None:
+        while self._taken_bytes < count:
+            self._take(_STEP_BYTES)
+
     def _take(self, count: int) -> None:
+        if self._require_room is not None and not self._taken_bytes:
+            self._require_room()
         self._spool.take(count)
         self._taken_bytes += count
 

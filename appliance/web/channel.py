@@ -14,7 +14,6 @@ from appliance import identifiers
 from appliance.errors import Internal, Overloaded, Problem, RequestTimeout
 from appliance.web.answer import Answer, problem_answer
 from appliance.web.front import Front
-from appliance.web.gate import ANONYMOUS_BODY_BYTES
 from appliance.web.lanes import Lane
 from appliance.web.request_parser import RequestParser
 from appliance.web.wire import Wire
@@ -46,6 +45,7 @@ class Channel(Wire):
         self.request: RequestParser | None = None
         self.requests: list[RequestParser] = []
         self._left = b""
+        self._is_fresh = True
         self._linger_bytes = _LINGER_BYTES
         self._hung_up = False
         self._is_identified = False
@@ -56,6 +56,11 @@ class Channel(Wire):
     def is_receiving(self) -> bool:
         """Return whether a request has begun to arrive and has not been answered."""
         return self.request is not None and not self._is_ending
+
+    @property
+    def is_expecting(self) -> bool:
+        """Return whether a request arrives, or is the first that the connection was opened for."""
+        return self.is_receiving or (self._is_fresh and not self._is_ending and not self.requests)
 
     def handle_close(self) -> None:
         """Close the connection and forget what was arriving."""
@@ -147,16 +152,20 @@ class Channel(Wire):
         request = self.request
         if request is None:
             request = self.request = RequestParser(self.adj, self.front.gate.host_names)
+            self._is_fresh = False
             self._begin_wait(self.front.http.header_seconds)
         had_head = request.headers_finished
         consumed = request.received(data)
         if request.headers_finished and not had_head:
             self._admit(request, more=len(data) > consumed)
-        elif request.chunked and request.spooled_bytes > ANONYMOUS_BODY_BYTES:
+        elif request.chunked and self._is_beyond_unknown(request):
             self._identify(request)
         if request.completed and self.connected:
             self._dispatch(request)
         return consumed
+
+    def _is_beyond_unknown(self, request: RequestParser) -> bool:
+        return request.spooled_bytes > self.front.gate.unknown_bytes(request.path)
 
     def _identify(self, request: RequestParser) -> None:
         if not self._is_identified:

@@ -51,6 +51,11 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _peer_of(address: object) -> str:
+    """Return a client's address; one of a Unix socket has none, but it is on this machine."""
+    return plain_address(str(address[0])) if isinstance(address, tuple) else "local"
+
+
 class Door:
     """The listening socket: lets clients in, or tells them that it is full.
 
@@ -108,11 +113,12 @@ class Door:
                     self._turn_away_unseen()
                     return
                 continue  # that client is gone already
-            self._welcome(connection, plain_address(str(address[0])))
+            self._welcome(connection, _peer_of(address))
 
     def _welcome(self, connection: socket.socket, address: str) -> None:
         try:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if connection.family != socket.AF_UNIX:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._front.census.enter(address)
         except (Unavailable, RateLimited) as problem:
             self._turn_away(connection, address, problem)

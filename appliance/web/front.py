@@ -1,5 +1,6 @@
 """What all connections share, in the shape that waitress' channels and tasks expect."""
 
+import contextlib
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -100,10 +101,11 @@ class Front:
 
     def environ_for(self, connection: socket.socket, address: str) -> dict[str, Any]:
         """Given a connection, return the part of the WSGI environment all its requests share."""
-        try:
-            port = str(connection.getpeername()[1])
-        except OSError:  # gone already
-            port = "0"
+        port = "0"
+        with contextlib.suppress(OSError):  # gone already
+            peer = connection.getpeername()
+            if isinstance(peer, tuple):  # of a Unix socket it is a path
+                port = str(peer[1])
         return self._base_environ | {
             "REMOTE_ADDR": address,
             "REMOTE_HOST": address,

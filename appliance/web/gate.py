@@ -11,7 +11,7 @@ from appliance.web.host_names import HostNames
 from appliance.web.lanes import Lane, Lanes
 from appliance.web.request_parser import RequestParser
 
-#: Larger bodies are taken from known callers only.
+#: Larger bodies are taken from known callers only, but where a route says otherwise.
 ANONYMOUS_BODY_BYTES = 64 * 1024
 
 
@@ -44,7 +44,7 @@ class Events(Protocol):
 class Gate:
     """The rules by which requests are let in.
 
-    Threads: the serving loop; `is_closing` is set there too and read by workers.
+    Threads: the serving loop; `is_draining` is set there too and read by workers.
     """
 
     limits: Limits
@@ -54,6 +54,14 @@ class Gate:
     lane_of: Callable[[str, str], Lane]
     body_limit: Callable[[str, str], int] | None
     authorised: Callable[[Mapping[str, str], str], bool]
+    #: Bytes taken at a path before the caller is known, for clients whose key is in the body.
+    unknown_body: Callable[[str], int] | None = None
+    #: Raises InsufficientStorage when the disk is too full for uploads; inputs of predictions,
+    #: which are gone as soon as they are answered, are taken as long as they fit.
+    require_room: Callable[[], None] | None = None
+    #: Answers close their connection: the server is about to end.
+    is_draining: bool = False
+    #: New requests are refused too.
     is_closing: bool = False
 
     def admit(self, request: RequestParser, address: str) -> Lane:
@@ -65,7 +73,7 @@ class Gate:
             raise ShuttingDown("The appliance is stopping; send this again in a moment.")
         lane = self.lane_of(request.command, request.path)
         if request.has_body:
-            self._admit_body(request, address)
+            self._admit_body(request, address, lane)
         self.admit_to_line(lane)
         return lane
 
@@ -78,7 +86,7 @@ class Gate:
         """Return what to say when a line is full."""
         return Overloaded("All places in the waiting line are taken; send this again shortly.")
 
-    def _admit_body(self, request: RequestParser, address: str) -> None:
+    def _admit_body(self, request: RequestParser, address: str, lane: Lane) -> None:
         most_bytes = self.limits.body_bytes
         if self.body_limit is not None:
             most_bytes = min(most_bytes, self.body_limit(request.command, request.path))
@@ -86,14 +94,22 @@ class Gate:
             raise PayloadTooLarge(
                 f"The body has {request.content_length} bytes; {most_bytes} is the most here."
             )
-        if request.content_length > ANONYMOUS_BODY_BYTES:
+        if request.content_length > self.unknown_bytes(request.path):
             self.require_caller(request, address)
-        request.take_body(self.spool, most_bytes)
+        is_upload = lane is not Lane.INFERENCE
+        request.take_body(
+            self.spool, most_bytes, require_room=self.require_room if is_upload else None
+        )
+
+    def unknown_bytes(self, path: str) -> int:
+        """Given a path, return how many bytes of a body are taken from an unknown caller."""
+        most = 0 if self.unknown_body is None else self.unknown_body(path)
+        return max(most, ANONYMOUS_BODY_BYTES)
 
     def require_caller(self, request: RequestParser, address: str) -> None:
         """Given a request with a large body, raise Unauthenticated unless its caller is known."""
         if not self.authorised(request.named_headers(), address):
             raise Unauthenticated(
-                f"A body of more than {ANONYMOUS_BODY_BYTES} bytes is taken only with a valid API"
-                " key; send it as X-API-Key or Authorization: Bearer."
+                f"A body of more than {self.unknown_bytes(request.path)} bytes is taken only with"
+                " a valid API key; send it as X-API-Key or Authorization: Bearer."
             )

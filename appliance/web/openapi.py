@@ -8,6 +8,7 @@ import msgspec
 
 from appliance import __version__, errors
 from appliance.errors import Problem, ProblemDocument
+from appliance.tasks.registry import TASKS
 from appliance.web.operation import Access, Operation, operation_of
 from appliance.web.problems import PROBLEM_TYPE
 
@@ -20,6 +21,7 @@ _PATH_SCHEMAS: dict[str, dict[str, Any]] = {
     "version": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
     "prediction_id": {"type": "string", "pattern": _IDENTIFIER},
     "stream_id": {"type": "string", "pattern": _IDENTIFIER},
+    "job_id": {"type": "string", "pattern": _IDENTIFIER},
     "key_id": {"type": "string", "pattern": r"^[0-9A-Za-z]{6}$"},
 }
 _ANY_NAME = {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"}
@@ -49,6 +51,29 @@ class DialectError(msgspec.Struct, frozen=True):
     """The error shape of the Open Inference Protocol and its relatives."""
 
     error: str
+
+
+class VisionError(msgspec.Struct, frozen=True):
+    """The error shape of DeepStack and CodeProject.AI."""
+
+    success: bool
+    error: str
+    code: int
+
+
+class DetailError(msgspec.Struct, frozen=True):
+    """The error shape of the guides that were written with FastAPI."""
+
+    detail: str
+
+
+#: The error shape of each dialect that has its own.
+DIALECT_ERRORS: dict[str, type[msgspec.Struct]] = {
+    "open-inference": DialectError,
+    "tensorflow-serving": DialectError,
+    "deepstack": VisionError,
+    "modelship": DetailError,
+}
 
 
 def operations(routes: Iterable[Route]) -> Iterator[tuple[str, str, Operation]]:
@@ -94,7 +119,8 @@ class _Schemas:
     """The JSON Schemas of every struct in the table, each under its own name once."""
 
     def __init__(self, described: list[Operation]) -> None:
-        types: list[Any] = [ProblemDocument, DialectError]
+        types: list[Any] = [ProblemDocument, *DIALECT_ERRORS.values()]
+        types += [task.Result for task in TASKS]  # the parts of a prediction's answer
         for one in described:
             kinds = (one.query, one.body, one.result, *one.also.values())
             types.extend(kind for kind in kinds if kind is not None)
@@ -184,8 +210,10 @@ def _responses(described: Operation, schemas: _Schemas) -> dict[str, Any]:
         }
     responses = {str(described.status): success}
     for status, kind in described.also.items():
-        content = {"application/json": {"schema": schemas.of(kind)}}
-        responses[str(status)] = {"description": described.summary, "content": content}
+        responses[str(status)] = {"description": described.summary}
+        if kind is not None:
+            shown = {"application/json": {"schema": schemas.of(kind)}}
+            responses[str(status)]["content"] = shown
     responses.update(_refusals(described, schemas))
     return responses
 
@@ -196,7 +224,8 @@ def _refusals(described: Operation, schemas: _Schemas) -> dict[str, Any]:
         if problem.status not in described.also:
             by_status.setdefault(problem.status, []).append(problem)
     media = "application/json" if described.dialect else PROBLEM_TYPE
-    shape = schemas.of(DialectError if described.dialect else ProblemDocument)
+    of_dialect = DIALECT_ERRORS.get(described.dialect, DialectError)
+    shape = schemas.of(of_dialect if described.dialect else ProblemDocument)
     refusals = {}
     for status, problems in sorted(by_status.items()):
         titles = list(dict.fromkeys(problem.title for problem in problems))

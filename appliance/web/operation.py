@@ -49,7 +49,7 @@ class Operation:
     headers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: Headers of the answer, each with what it tells.
     answer_headers: Mapping[str, str] = field(default_factory=dict)
-    #: Results of another shape under another status, which the method sets itself.
+    #: Results of another shape (None: empty) under another status, which the method sets itself.
     also: Mapping[int, Any] = field(default_factory=dict)
     tag: str = ""
     dialect: str = ""

@@ -15,6 +15,7 @@ from appliance.errors import (
 )
 
 S = TypeVar("S", bound=msgspec.Struct)
+#: What holds where nobody has put limits.json_bytes into the request's context.
 _MOST_JSON_BYTES = 1024 * 1024
 
 
@@ -57,12 +58,14 @@ def no_query(request: falcon.Request) -> None:
 def json_body(request: falcon.Request, wanted: type[Any], *, required: bool = True) -> Any:
     """Given a request, return its JSON body as `wanted`.
 
-    Raise UnsupportedMedia for another media type, PayloadTooLarge beyond 1 MiB, MalformedRequest
-    for bytes that are not JSON and InvalidInput, with a pointer, for JSON of another shape.
+    Raise UnsupportedMedia for another media type, PayloadTooLarge beyond limits.json_bytes,
+    MalformedRequest for bytes that are not JSON and InvalidInput, with a pointer, for JSON of
+    another shape.
     """
-    body = request.bounded_stream.read(_MOST_JSON_BYTES + 1)
-    if len(body) > _MOST_JSON_BYTES:
-        raise PayloadTooLarge(f"A JSON body may have {_MOST_JSON_BYTES} bytes here.")
+    most_bytes: int = request.context.get("most_json_bytes") or _MOST_JSON_BYTES
+    body = request.bounded_stream.read(most_bytes + 1)
+    if len(body) > most_bytes:
+        raise PayloadTooLarge(f"A JSON body may have {most_bytes} bytes (limits.json_bytes).")
     if not body and not required:
         return None
     if (request.content_type or "").partition(";")[0].strip().lower() != "application/json":

@@ -6,7 +6,7 @@ The grammar is RFC 9112 (HTTP/1.1) and RFC 9110 section 5 (fields).
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from waitress.adjustments import Adjustments
 from waitress.parser import HTTPRequestParser, ParsingError, crack_first_line, split_uri
@@ -243,16 +243,19 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
                 " admin add the name to http.host_names."
             )
 
-    def take_body(self, spool: Spool, most_bytes: int) -> None:
+    def take_body(
+        self, spool: Spool, most_bytes: int, *, require_room: Callable[[], None] | None = None
+    ) -> None:
         """Given where bodies go and the limit for this one, be ready for it.
 
-        Raise what `Spool.take` raises when its declared length does not fit.
+        `require_room` is asked before any of it goes to disk. Raise what it raises, or what
+        `Spool.take` raises when its declared length does not fit.
         """
         self._most_body_bytes = most_bytes
         if self.chunked:
-            self.body_rcv = ChunkedBody(Body(spool))
+            self.body_rcv = ChunkedBody(Body(spool, require_room=require_room))
         elif self.content_length:
-            body = Body(spool, self.content_length)
+            body = Body(spool, self.content_length, require_room=require_room)
             self.body_rcv = FixedStreamReceiver(self.content_length, body)
 
     def discard_body(self) -> None:

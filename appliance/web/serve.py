@@ -6,23 +6,34 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from appliance import systemd
 from appliance.actions.callers import Caller, Role
+from appliance.config import Limits
 from appliance.core import Appliance
 from appliance.engine.served import FAILED, STARTING
 from appliance.errors import Fault
 from appliance.log import Journal
+from appliance.store.disk import Level
 from appliance.web.app import SHAPES, create_app
+from appliance.web.body import Spool
+from appliance.web.dialects import deepstack
 from appliance.web.lanes import Lane
 from appliance.web.server import Server, bind
-from appliance.web.unix_door import UnixDoor, as_admin, for_gateway
+from appliance.web.unix_door import UnixDoor, as_admin, for_gateway, plain_client
 
 _log = logging.getLogger(__name__)
 _INFERENCE_PATH = re.compile(
-    r".*/(?:predict|infer|classify|detect_step|reset_count)|/api/v1/streams/[^/]+"
+    r".*[/:](?:predict|infer|classify|regress|detect_step|reset_count)|/api/v1/streams/[^/]+"
+    r"|/v1/vision/.*|/api/classify/(?:image|image/detect|text)"
+)
+#: Where whole models, archives, tables and files arrive.
+_UPLOAD_PATH = re.compile(
+    r"/api/v1/(?:models|models/inspect|jobs|tables|files)"
+    r"|/api/v1/models/[^/]+(?:/versions/[^/]+)?/(?:batch|evaluate|quantise|tune)"
+    r"|/api/classify/(?:text/)?batch"
 )
 #: Threads of the Unix doors; the gateway has no more connections than its door has threads.
 _ADMIN_THREADS = 2
@@ -39,25 +50,21 @@ class Serving:
         self._began = time.monotonic()
         self._application = create_app(parts, line=journal.request)
         self._listener = _listener(parts, notifier)
-        http = parts.config.http
+        rules = self._rules()
         self.server = Server(
             self._application,
-            http,
+            parts.config.http,
             parts.config.limits,
             listener=self._listener,
-            spool_dir=parts.places.spool,
-            lane_of=lane_of,
-            problem_bytes=SHAPES.body,
-            on_event=parts.metrics.server_event,
             authorised=self._authorised,
-            body_limit=self._body_limit,
             keeps_listener=notifier.is_listening,
+            **rules,
         )
         parts.metrics.watch_connections(self.server.connections)
         parts.metrics.watch(journal.readings)
         self._journal = journal
         parts.reload.tell("log", journal.use_settings)
-        self._doors = _doors(self._application, parts)
+        self._doors = self._opened(rules)
         self._watchdog = systemd.Watchdog(notifier, systemd.watchdog_interval_seconds())
         self._watchdog.add("supervisor", parts.engine.supervisor.heartbeat_age_seconds)
         self._watchdog.add(
@@ -89,6 +96,8 @@ class Serving:
         self._parts.health.begin_stop()
         self._notifier.stopping()
         self.server.stop(self._parts.config.http.drain_seconds)
+        for door in self._doors:
+            door.begin_stop()
 
     def _reload(self, *_: object) -> None:
         """On SIGHUP, which supervisors send; in a thread, as the serving loop must go on."""
@@ -134,15 +143,58 @@ class Serving:
         states = {one.state for one in self._parts.health.models() if one.is_active}
         return FAILED not in states or STARTING in states
 
+    def _rules(self) -> dict[str, Any]:
+        """Return what holds on every listener; they share the room for bodies on disk."""
+        parts = self._parts
+        return {
+            "spool": Spool(parts.places.spool, parts.config.limits.spool_bytes),
+            "lane_of": lane_of,
+            "problem_bytes": SHAPES.body,
+            "on_event": parts.metrics.server_event,
+            "body_limit": self._body_limit,
+            "unknown_body": self._unknown_body,
+            "require_room": lambda: parts.disk.require(Level.WARN, "an upload"),
+        }
+
+    def _opened(self, rules: dict[str, Any]) -> tuple[UnixDoor, UnixDoor]:
+        """Return the doors for the command line and for the WebSocket gateway."""
+        parts = self._parts
+        http, limits = parts.config.http, parts.config.limits
+        admin = UnixDoor(
+            as_admin(self._application),
+            parts.places.admin_socket,
+            name="admin-door",
+            mode=0o600,
+            threads=_ADMIN_THREADS,
+            rules={**rules, "authorised": lambda headers, address: True},
+            http=http,
+            limits=limits,
+        )
+        gateway = UnixDoor(
+            for_gateway(self._application),
+            parts.places.gateway_socket,
+            name="gateway-door",
+            mode=0o660,
+            threads=parts.config.streams.gateway_calls,
+            rules={**rules, "authorised": self._authorised_behind_gateway},
+            http=http,
+            limits=limits,
+        )
+        return admin, gateway
+
+    def _authorised_behind_gateway(self, headers: Mapping[str, str], address: str) -> bool:
+        return self._authorised(headers, plain_client(headers.get("x-gateway-address", "")))
+
     def _authorised(self, headers: Mapping[str, str], address: str) -> bool:
         shaped = {name.upper().replace("-", "_"): value for name, value in headers.items()}
         return self._parts.gate.authorised(shaped, address)
 
+    def _unknown_body(self, path: str) -> int:
+        is_vision = path.startswith(deepstack.PREFIX + "/")
+        return self._parts.config.dialects.form_key_bytes if is_vision else 0
+
     def _body_limit(self, method: str, path: str) -> int:
-        limits = self._parts.config.limits
-        if lane_of(method, path) is Lane.INFERENCE:
-            return limits.input_bytes + limits.json_bytes
-        return limits.json_bytes + 1
+        return body_limit_of(method, path, self._parts.config.limits)
 
 
 def lane_of(method: str, path: str) -> Lane:
@@ -153,23 +205,13 @@ def lane_of(method: str, path: str) -> Lane:
     return Lane.CONTROL
 
 
-def _doors(application: Callable[..., Any], parts: Appliance) -> tuple[UnixDoor, UnixDoor]:
-    """Return the doors for the command line and for the WebSocket gateway."""
-    admin = UnixDoor(
-        as_admin(application),
-        parts.places.admin_socket,
-        name="admin-door",
-        mode=0o600,
-        threads=_ADMIN_THREADS,
-    )
-    gateway = UnixDoor(
-        for_gateway(application),
-        parts.places.gateway_socket,
-        name="gateway-door",
-        mode=0o660,
-        threads=parts.config.streams.gateway_calls,
-    )
-    return admin, gateway
+def body_limit_of(method: str, path: str, limits: Limits) -> int:
+    """Given a request line and the limits, return the most bytes its body may have."""
+    if lane_of(method, path) is Lane.INFERENCE:
+        return limits.input_bytes + limits.json_bytes
+    if method in ("POST", "PUT") and _UPLOAD_PATH.fullmatch(path.rstrip("/")):
+        return limits.body_bytes
+    return limits.json_bytes + 1
 
 
 def _listener(parts: Appliance, notifier: systemd.Notifier) -> socket.socket:

@@ -31,6 +31,8 @@ __all__ = ["Connections", "Lane", "Server", "bind"]
 _log = logging.getLogger(__name__)
 _TICK_SECONDS = 1.0
 _DRAIN_TURN_SECONDS = 0.1
+#: How long a stop waits for requests whose connection had been taken when it began.
+_LATE_SECONDS = 2.0
 #: Loop and workers hand requests to each other all the time; with Python's 5 ms a thread that is
 #: ready waits that long for the interpreter (measured: a third fewer requests at one client).
 _SWITCH_SECONDS = 0.001
@@ -61,12 +63,14 @@ class Server:
         limits: Limits,
         *,
         listener: socket.socket,
-        spool_dir: Path,
+        spool: Spool,
         lane_of: Callable[[str, str], Lane],
         problem_bytes: ProblemBytes,
         on_event: Events,
         authorised: Callable[[Mapping[str, str], str], bool],
         body_limit: Callable[[str, str], int] | None = None,
+        unknown_body: Callable[[str], int] | None = None,
+        require_room: Callable[[], None] | None = None,
         clock: Clock | None = None,
         is_local: Callable[[str], bool] = is_loopback,
         keeps_listener: bool = False,
@@ -74,10 +78,11 @@ class Server:
         """Given the application and its rules, prepare to serve on a socket of `bind`.
 
         `authorised` sees header names in lower case and the peer's address; it is asked in the
-        loop and must not block. `keeps_listener` leaves the listener open for a successor.
+        loop and must not block, and so is `require_room`, which raises when uploads may not go
+        to disk. `keeps_listener` leaves the listener open for a successor.
         """
         clock = clock or SystemClock()
-        _make_directory(spool_dir)
+        _make_directory(spool.directory)
         self._lanes = Lanes(
             threads={Lane.INFERENCE: http.threads, Lane.CONTROL: http.control_threads},
             most_waiting={Lane.INFERENCE: limits.waiting, Lane.CONTROL: _CONTROL_WAITING},
@@ -85,11 +90,13 @@ class Server:
         self._gate = Gate(
             limits=limits,
             lanes=self._lanes,
-            spool=Spool(spool_dir, limits.spool_bytes),
+            spool=spool,
             host_names=HostNames(http.host_names),
             lane_of=lane_of,
             body_limit=body_limit,
             authorised=authorised,
+            unknown_body=unknown_body,
+            require_room=require_room,
         )
         self._loop = Loop()
         self._census = Census(
@@ -106,7 +113,7 @@ class Server:
             clock=clock,
             problem_bytes=problem_bytes,
             on_event=on_event,
-            port=listener.getsockname()[1],
+            port=0 if listener.family == socket.AF_UNIX else listener.getsockname()[1],
         )
         self._clock = clock
         self._check_seconds = min(
@@ -118,7 +125,7 @@ class Server:
         self._door = Door(listener, self._front)
         self._keeps_listener = keeps_listener
         self._drain_seconds: float | None = None
-        self._drained_at = 0.0
+        self._drained_at = self._closing_at = 0.0
 
     def connections(self) -> Connections:
         """Return how busy the server is now."""
@@ -132,7 +139,9 @@ class Server:
     def stop(self, drain_seconds: float) -> None:
         """Given how long running requests may take, have `run` return; safe in a signal handler.
 
-        New requests get 503 from now on and no new connections are taken.
+        No new connections are taken. New requests get 503 from now on; where a successor will
+        take the listener over, what is on its way is still answered for a moment, because those
+        who connected in time have done nothing that should fail.
         """
         self._drain_seconds = drain_seconds
         self._loop.wake()
@@ -162,21 +171,30 @@ class Server:
             self._close()
 
     def _turn_seconds(self) -> float:
-        return min(self._check_seconds, _DRAIN_TURN_SECONDS if self._gate.is_closing else 1.0)
+        return min(self._check_seconds, _DRAIN_TURN_SECONDS if self._gate.is_draining else 1.0)
 
     def _is_done(self) -> bool:
         if self._drain_seconds is None:
             return False
         now = self._clock.monotonic()
+        if not self._gate.is_draining:
+            self._begin_drain(now, self._drain_seconds)
+        channels = self._channels()
         if not self._gate.is_closing:
-            self._begin_drain(now + self._drain_seconds)
-        is_idle = not any(channel.is_working for channel in self._channels())
+            if now < self._closing_at and any(channel.is_expecting for channel in channels):
+                return False
+            self._refuse_from_now_on()
+        is_idle = not any(channel.is_working for channel in channels)
         return is_idle or now >= self._drained_at
 
-    def _begin_drain(self, drained_at: float) -> None:
-        self._drained_at = drained_at
-        self._gate.is_closing = True
+    def _begin_drain(self, now: float, drain_seconds: float) -> None:
+        self._drained_at = now + drain_seconds
+        self._closing_at = now + min(drain_seconds, _LATE_SECONDS if self._keeps_listener else 0.0)
+        self._gate.is_draining = True
         self._door.close(keeps_listener=self._keeps_listener)
+
+    def _refuse_from_now_on(self) -> None:
+        self._gate.is_closing = True
         for channel in self._channels():
             if channel.is_receiving:
                 channel.refuse(ShuttingDown("The appliance is stopping; send this again."))

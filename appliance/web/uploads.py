@@ -50,18 +50,15 @@ def only_file(request: falcon.Request, *, most_bytes: int, field: str = "file") 
         raise MalformedRequest("The form is empty.")
     found: Upload | None = None
     try:
-        for part in _form(request):
+        for part in parts_of(request):
             if part.name != field:
                 raise InvalidInput(
-                    f"The form has a part {part.name!r}; only {field!r} is expected.",
-                    pointer=f"/{part.name}",
+                    f"The form has a part {_named(part)}; only {field!r} is expected.",
+                    pointer=f"/{part.name or ''}",
                 )
             if found is not None:
                 raise InvalidInput(f"The form has more than one part {field!r}; send one.")
-            body = part.stream.read(most_bytes + 1)
-            if len(body) > most_bytes:
-                raise _too_large(most_bytes)
-            found = Upload(body, _part_type(part), (part.filename or "")[:255])
+            found = upload_of(part, most_bytes=most_bytes)
     except (UnicodeDecodeError, AssertionError, ValueError) as fault:
         raise MalformedRequest(f"The form's part headers are not valid: {fault}.") from None
     if found is None:
@@ -69,7 +66,11 @@ def only_file(request: falcon.Request, *, most_bytes: int, field: str = "file") 
     return found
 
 
-def _part_type(part: Any) -> str:
+def _named(part: Any) -> str:
+    return "without a name" if part.name is None else repr(part.name[:80])
+
+
+def part_type(part: Any) -> str:
     """Return a part's media type; a file sent without one is judged by its content alone.
 
     Falcon says text/plain then (RFC 7578 section 4.4), which many clients that send no type, such
@@ -79,9 +80,20 @@ def _part_type(part: Any) -> str:
     return media_type(part.content_type) if is_typed else "application/octet-stream"
 
 
-def _form(request: falcon.Request) -> "falcon.media.multipart.MultipartForm":
+def upload_of(part: Any, *, most_bytes: int) -> Upload:
+    """Given one part of a form, return it as a file; raise PayloadTooLarge, UnsupportedMedia."""
+    body = part.stream.read(most_bytes + 1)
+    if len(body) > most_bytes:
+        raise _too_large(most_bytes)
+    return Upload(body, part_type(part), (part.filename or "")[:255])
+
+
+def parts_of(
+    request: falcon.Request, *, most_parts: int = 8
+) -> "falcon.media.multipart.MultipartForm":
+    """Given a multipart request, return its parts one after the other, none of them read yet."""
     options = MultipartParseOptions()
-    options.max_body_part_count = 8
+    options.max_body_part_count = most_parts
     options.max_body_part_buffer_size = _MEBIBYTE
     options.max_body_part_headers_size = 4096
     options.max_secure_filename_length = 96

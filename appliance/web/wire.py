@@ -10,6 +10,7 @@ import select
 import socket
 import struct
 import termios
+from contextlib import AbstractContextManager
 from typing import Any
 
 from waitress.channel import ClientDisconnected, HTTPChannel
@@ -54,7 +55,7 @@ class Wire(HTTPChannel):  # type: ignore[misc]
     @property
     def is_draining(self) -> bool:
         """Return whether the server is stopping."""
-        return self.front.gate.is_closing
+        return self.front.gate.is_draining
 
     @property
     def is_working(self) -> bool:
@@ -175,6 +176,13 @@ class Wire(HTTPChannel):  # type: ignore[misc]
             self.will_close = True
             self.front.pull_trigger()
             raise ClientDisconnected from None
+
+    def lent_thread(self) -> AbstractContextManager[None]:
+        """Return what lends the lane a thread while the calling worker waits for something slow.
+
+        Entered when too many wait already, it raises SparesExhausted.
+        """
+        return self.front.gate.lanes.stalled(self._lane)
 
     def handle_write(self) -> None:
         """Send what waits, then close, linger or go on reading as was decided."""

@@ -1,13 +1,22 @@
 """What the tests of actions share: callers, rows, versions, and an engine without processes."""
 
+from collections.abc import Callable
 from typing import Any
 
 from appliance.actions.callers import Caller, Role
+from appliance.engine.comparison import (
+    Agreement,
+    ComparisonReport,
+    Difference,
+    VersionFigures,
+)
 from appliance.engine.status import ModelStatus, Statistics
+from appliance.engine.traffic import Traffic
 from appliance.errors import ModelInvalid, NotFound, Problem
 from appliance.identifiers import new_id
 from appliance.store.predictions import Prediction
 
+Commit = Callable[[int | None], None]
 TRUCK = (
     b'{"predictions":[{"head":"type","label":"truck","confidence":0.75,"top":['
     b'{"label":"truck","index":0,"confidence":0.75},{"label":"van","index":1,"confidence":0.2}]}]}'
@@ -78,6 +87,7 @@ class StubEngine:
         self.label: str | None = "truck"
         self.confidence: float | None = 0.75
         self.fault: Problem | None = None
+        self.spread = Traffic()
 
     def models(self) -> list[ModelStatus]:
         """Return every state."""
@@ -89,6 +99,10 @@ class StubEngine:
             if one.name == model and version in (None, one.version):
                 return one
         raise NotFound(f"Request for unknown model: {model!r} is not found.")
+
+    def active_versions(self) -> dict[str, int]:
+        """Return the active version of each model."""
+        return {one.name: one.version for one in self.statuses if one.is_active}
 
     def task_of(self, model: str, version: int | None) -> str:
         """Return the task of a version."""
@@ -102,6 +116,7 @@ class StubEngine:
         body: bytes,
         *,
         waiting_since: float | None = None,
+        sender: str = "",
     ) -> tuple[dict[str, Any], bytearray]:
         """Answer, or raise the fault that was set."""
         if self.fault is not None:
@@ -117,25 +132,71 @@ class StubEngine:
             "label": self.label,
             "confidence": self.confidence,
         }
+        if "draw" in header:
+            return {**reply, "result": self.result}, bytearray(b"drawn " + body)
         return reply, bytearray(self.result)
 
-    def load(self, model: str) -> None:
+    def load(self, model: str, version: int | None = None, *, commit: Commit) -> int:
         """Load, unless a fault was set."""
-        self._change("load", model)
+        self._change("load", model, commit)
+        return self.status(model, version).version
 
-    def unload(self, model: str) -> None:
+    def unload(self, model: str, *, commit: Commit) -> None:
         """Unload, unless a fault was set."""
-        self._change("unload", model)
+        self._change("unload", model, commit)
 
-    def activate(self, model: str, version: int) -> int | None:
+    def activate(self, model: str, version: int, *, commit: Commit) -> int | None:
         """Activate, unless a fault was set; return what was active."""
-        self._change(f"activate {version}", model)
-        return next((one.version for one in self.statuses if one.is_active), None)
+        before = self.active_versions().get(model)
+        self._change(f"activate {version}", model, commit)
+        return before
 
-    def _change(self, what: str, model: str) -> None:
+    def set_traffic(self, model: str, traffic: Traffic, *, commit: Commit) -> None:
+        """Spread requests, unless a fault was set."""
+        self._change("spread", model, commit)
+        self.spread = traffic
+
+    def traffic(self, model: str) -> Traffic:
+        """Return how requests are spread."""
+        return self.spread
+
+    def comparison(self, model: str) -> ComparisonReport:
+        """Return figures of one version."""
+        figures = VersionFigures(
+            version=1,
+            role="active",
+            requests=5,
+            failures=0,
+            mean_ms=1.0,
+            p50_ms=1.5,
+            p95_ms=2.5,
+        )
+        agreement = Agreement(
+            compared=4,
+            agreed=3,
+            ratio=0.75,
+            failed=0,
+            dropped=1,
+            mean_confidence_difference=None,
+            differences=(Difference(active="truck", shadow="van", count=1),),
+        )
+        return ComparisonReport(
+            model=model,
+            active_version=1,
+            traffic={},
+            shadow="2",
+            versions=(figures,),
+            agreement=agreement,
+        )
+
+    def active(self, model: str) -> None:
+        """Keep no record of anything."""
+
+    def _change(self, what: str, model: str, commit: Commit) -> None:
         if self.fault is not None:
             raise self.fault
         self.status(model, None)
+        commit(self.active_versions().get(model))
         self.changes.append(f"{what} {model}")
 
 

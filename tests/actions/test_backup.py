@@ -150,3 +150,36 @@ def test_of_two_backups_at_once_one_is_refused_or_waits_its_turn(backups: Backup
     assert len(answers) == 2
     assert len(refused) < 2
     assert all(backups.check(one.name) for one in backups.entries().backups)
+
+
+def test_a_backup_that_failed_its_check_is_remembered_until_it_passes_one(
+    backups: Backups, clock: ManualClock, database: Database, disk: DiskWatch, tmp_path: Path
+) -> None:
+    made = backups.create(ADMIN, with_models=False)
+    path = Path(made.path)
+    whole = path.read_bytes()
+    assert not backups.is_unsound(made.name)
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BackupInvalid):
+        backups.check(made.name)
+    restarted = Backups(
+        Backup(),
+        clock,
+        database=database,
+        disk=disk,
+        directory=tmp_path / "backups",
+        models_directory=tmp_path / "models",
+        config_text="",
+    )
+    assert backups.is_unsound(made.name)
+    assert restarted.is_unsound(made.name)
+    path.write_bytes(whole)
+    restarted.check(made.name)
+    assert not restarted.is_unsound(made.name)
+
+
+def test_one_check_runs_at_a_time(backups: Backups) -> None:
+    made = backups.create(ADMIN, with_models=False)
+    with backups._checking, pytest.raises(Conflict, match="being checked"):
+        backups.check(made.name)
+    assert backups.check(made.name).name == made.name

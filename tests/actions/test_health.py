@@ -194,7 +194,9 @@ def test_a_clock_that_jumped_is_warned_of(parts: Parts) -> None:
 def test_what_the_start_lost_stays_told(parts: Parts) -> None:
     health = parts.check(recovery="predictions since noon were lost").health()
     assert health.status == "degraded"
-    assert health.reasons == ("predictions since noon were lost",)
+    assert health.reasons == (
+        "the state was recovered at the start: predictions since noon were lost",
+    )
     assert health.recovery == "predictions since noon were lost"
 
 
@@ -205,3 +207,25 @@ def test_who_stops_is_alive_but_not_ready(parts: Parts) -> None:
     assert readiness.live
     assert not readiness.ready
     assert readiness.reasons == ("the appliance is stopping",)
+
+
+def test_without_details_nothing_is_told_that_helps_an_intruder(parts: Parts) -> None:
+    secret = "/var/lib/appliance/models/x: permission denied"
+    parts.engine.statuses = [a_status(state="failed", reason=secret)]
+    check = parts.check(recovery=f"restored from {secret}")
+    assert secret in str(check.readiness())
+    assert secret in str(check.health())
+    readiness = check.readiness(with_details=False)
+    assert readiness.reasons == ("vehicle-type@1 is failed",)
+    health = check.health(with_details=False)
+    assert secret not in str(health)
+    assert health.reasons == ("vehicle-type@1 is failed", "the state was recovered at the start")
+    assert health.models[0].state == "failed"
+
+
+def test_a_newest_backup_that_failed_its_check_is_told(parts: Parts) -> None:
+    parts.backup_made(10)
+    health = parts.check(is_unsound=lambda name: name == "box-1.backup").health()
+    assert not health.backup.is_sound
+    assert (health.status, len(health.reasons)) == ("degraded", 1)
+    assert "failed its check" in health.reasons[0]

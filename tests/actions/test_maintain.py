@@ -11,7 +11,7 @@ from appliance.config import History
 from appliance.identifiers import new_id
 from appliance.store import predictions
 from appliance.store.database import Database
-from appliance.store.disk import DiskWatch
+from appliance.store.disk import DiskWatch, Level
 
 DAY_SECONDS = 86400.0
 
@@ -82,3 +82,30 @@ def test_it_ends_when_told(tmp_path: Path, clock: ManualClock, database: Databas
     maintenance.start()
     maintenance.stop()
     assert not maintenance._thread.is_alive()
+
+
+class _FullDisk(DiskWatch):
+    def check(self) -> Level:
+        return Level.CRITICAL
+
+
+def test_a_full_disk_lets_history_go_earlier_and_is_asked_again_within_a_minute(
+    tmp_path: Path, clock: ManualClock, database: Database
+) -> None:
+    now = clock.wall_seconds()
+    for days in (1, 5, 100, 200):
+        remember(database, now - days * DAY_SECONDS)
+    assert database.flush()
+    disk = _FullDisk(tmp_path, reserve_bytes=4096, clock=clock)
+    history = History(keep_days=365, full_disk_keep_days=90)
+    maintenance = Maintenance(history, clock, database=database, disk=disk)
+    maintenance.round()
+    assert predictions.count(database) == 2
+    remember(database, now - 95 * DAY_SECONDS)
+    assert database.flush()
+    clock.advance(5.0)
+    maintenance.round()
+    assert predictions.count(database) == 3
+    clock.advance(60.0)
+    maintenance.round()
+    assert predictions.count(database) == 2

@@ -247,3 +247,28 @@ def test_without_history_tensor_requests_leave_no_row(
     assert not predictor(engine, database, metrics, enabled=False).record_tensors(tensors())
     assert database.flush()
     assert predictions.count(database) == 0
+
+
+def test_a_result_drawn_on_its_picture_is_recorded_like_any_other(
+    database: Database, metrics: Metrics
+) -> None:
+    engine = StubEngine(a_status(version=3, task="object-detection"))
+    answer, drawn = predictor(engine, database, metrics).draw(request(), "image/png")
+    assert drawn == b"drawn bytes"
+    assert engine.calls[0][2]["draw"] == "image/png"
+    assert bytes(answer.result) == TRUCK
+    assert database.flush()
+    row = predictions.get(database, answer.id)
+    assert row is not None
+    assert row.result == TRUCK
+
+
+def test_what_a_task_cannot_draw_is_not_asked_of_it(
+    engine: StubEngine, database: Database, metrics: Metrics
+) -> None:
+    answer, drawn = predictor(engine, database, metrics).draw(request(), "image/png")
+    assert drawn is None
+    assert "draw" not in engine.calls[0][2]
+    assert bytes(answer.result) == TRUCK
+    detector = StubEngine(a_status(task="object-detection"))
+    assert predictor(detector, database, metrics).draw(request(), "image/gif")[1] is None

@@ -10,16 +10,20 @@ import pytest
 
 from appliance.actions.stream_views import WantedStream
 from appliance.clock import ManualClock
+from appliance.config import History
 from appliance.errors import (
     Conflict,
     Forbidden,
     HostDied,
+    InsufficientStorage,
     Internal,
     InvalidInput,
+    ModelUnavailable,
     NotFound,
     Overloaded,
+    RateLimited,
 )
-from appliance.store import predictions
+from appliance.store import predictions, streams
 from tests.access_parts import opened
 from tests.stream_parts import DEVICE, OPERATOR, OTHER, Parts, events_of
 
@@ -252,3 +256,59 @@ def test_the_open_stream_of_a_key_and_device_is_found_again(parts: Parts) -> Non
     assert parts.sessions.open_of(OTHER, "wrist") is None
     parts.sessions.end(DEVICE, stream)
     assert parts.sessions.open_of(DEVICE, "wrist") is None
+
+
+def test_an_idle_stream_of_a_model_that_never_comes_back_ends_without_it(
+    parts: Parts, clock: ManualClock
+) -> None:
+    stream = parts.sessions.open(DEVICE, WANTED).id
+    parts.feed(stream, b"abc", 1)
+    parts.engine.ending_fails_with = ModelUnavailable("letters is unloaded.")
+    clock.advance(601)
+    assert parts.sessions.expire() == 0
+    clock.advance(1800)
+    assert parts.sessions.expire() == 0, "it may still come back"
+    clock.advance(1800)
+    assert parts.sessions.expire() == 1
+    view = parts.sessions.view(DEVICE, stream)
+    assert (view.end_reason, view.totals.events) == ("idle", 2)
+
+
+def test_one_key_cannot_take_every_stream(tmp_path: Path, clock: ManualClock) -> None:
+    with opened(tmp_path / "state", clock) as database:
+        parts = Parts(database, clock, most=5, most_per_key=2)
+        first = parts.sessions.open(DEVICE, WANTED).id
+        parts.sessions.open(DEVICE, WANTED)
+        with pytest.raises(RateLimited, match=r"streams\.most_per_key"):
+            parts.sessions.open(DEVICE, WANTED)
+        assert parts.sessions.open(OTHER, WANTED)
+        parts.sessions.end(DEVICE, first)
+        assert parts.sessions.open(DEVICE, WANTED)
+
+
+def test_a_list_of_streams_reads_no_states_and_no_answers(parts: Parts) -> None:
+    stream = parts.sessions.open(DEVICE, WANTED).id
+    parts.feed(stream, b"abc", 1)
+    listed = streams.find(parts.database)[0]
+    assert (listed.id, listed.chunks, listed.state, listed.answer) == (stream, 1, None, b"")
+    assert streams.get(parts.database, stream).state is not None
+    assert parts.sessions.page(DEVICE, before_id=None, limit=5).streams[0].totals.events == 2
+
+
+def test_where_history_is_required_a_chunk_is_refused_before_the_model_sees_it(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    with opened(tmp_path / "state", clock) as database:
+        parts = Parts(database, clock, history={"required": True})
+        stream = parts.sessions.open(DEVICE, WANTED).id
+        parts.feed(stream, b"abc", 1)
+        page = predictions.find(database, predictions.Filter())  # without a flush
+        assert [row.session_id for row in page.predictions] == [stream]
+        parts.sessions.use_history(History(required=True, enabled=False))
+        calls = len(parts.engine.calls)
+        with pytest.raises(InsufficientStorage, match=r"history\.required"):
+            parts.feed(stream, b"d", 2)
+        assert len(parts.engine.calls) == calls
+        parts.sessions.use_history(History(required=False, enabled=False))
+        assert events_of(parts.feed(stream, b"d", 2)) == "c"
+        assert predictions.count(database) == 1

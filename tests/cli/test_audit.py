@@ -7,8 +7,9 @@ from appliance import config
 from appliance.cli.audit import audit
 from appliance.cli.connection import admin_socket_path
 from appliance.clock import ManualClock
-from appliance.web.unix_door import UnixDoor, as_admin
+from appliance.web.unix_door import as_admin
 from tests.access_parts import Parts, edit, issued, opened
+from tests.web.doors import door_at
 
 
 @pytest.fixture
@@ -21,13 +22,7 @@ def parts(tmp_path, settings):
     with opened(tmp_path / "state", ManualClock()) as database:
         parts = Parts(database, ManualClock())
         admin_socket_path(settings).parent.mkdir()
-        door = UnixDoor(
-            as_admin(parts.app),
-            admin_socket_path(settings),
-            name="admin-door",
-            mode=0o600,
-            threads=2,
-        )
+        door = door_at(admin_socket_path(settings), as_admin(parts.app))
         door.start()
         yield parts
         door.stop()

@@ -23,10 +23,10 @@ from appliance.store.disk import DiskWatch
 from appliance.store.integrity import InstanceLock
 from appliance.web.problems import ErrorShapes
 from appliance.web.resources.backups import BackupsResource
-from appliance.web.unix_door import UnixDoor
 from tests.access_parts import opened
 from tests.actions.examples import ADMIN, a_prediction
 from tests.end_to_end.running import GENEROUS
+from tests.web.doors import door_at
 
 Run = Callable[..., Result]
 DAY_SECONDS = 86400
@@ -90,7 +90,7 @@ def served(
     served = Served(tmp_path, database, clock)
     path = admin_socket_path(wanted)
     path.parent.mkdir()
-    door = UnixDoor(served.app, path, name="admin-door", mode=0o600, threads=2)
+    door = door_at(path, served.app)
     door.start()
     yield served
     door.stop()

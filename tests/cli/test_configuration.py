@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from appliance.cli import cli, start
+from appliance import start
+from appliance.cli import cli
 from appliance.cli.configuration import config
 from appliance.errors import ConfigInvalid
 

@@ -9,8 +9,9 @@ from appliance.actions.callers import Role
 from appliance.cli.connection import admin_socket_path
 from appliance.cli.keys import keys
 from appliance.clock import ManualClock
-from appliance.web.unix_door import UnixDoor, as_admin
+from appliance.web.unix_door import as_admin
 from tests.access_parts import Parts, issued_with_id, opened
+from tests.web.doors import door_at
 
 
 @pytest.fixture
@@ -23,13 +24,7 @@ def parts(tmp_path, settings):
     with opened(tmp_path / "state", ManualClock()) as database:
         parts = Parts(database, ManualClock())
         admin_socket_path(settings).parent.mkdir()
-        door = UnixDoor(
-            as_admin(parts.app),
-            admin_socket_path(settings),
-            name="admin-door",
-            mode=0o600,
-            threads=2,
-        )
+        door = door_at(admin_socket_path(settings), as_admin(parts.app))
         door.start()
         yield parts
         door.stop()

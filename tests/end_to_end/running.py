@@ -135,7 +135,7 @@ class Running:
         return False
 
     def reasons(self) -> list[str]:
-        reasons: list[str] = self.get("/ready", key=None).json()["reasons"]
+        reasons: list[str] = self.get("/ready").json()["reasons"]
         return reasons
 
     def wait_until_ready(self) -> None:
@@ -148,7 +148,7 @@ class Running:
 
     def _has_given_up(self) -> bool:
         with contextlib.suppress(OSError, http.client.HTTPException):
-            return any(" is failed: " in reason for reason in self.reasons())
+            return any(" is failed" in reason for reason in self.reasons())
         return False
 
     def host_process_id(self, model: str = "colour") -> int | None:

@@ -92,7 +92,7 @@ class Running:
 
     def served(self, name: str, version: int = 1) -> Served:
         """Return the engine's own record of a version."""
-        return self.engine._served[name, version]
+        return self.engine._by_version[name, version]
 
     def status(self, name: str, version: int = 1) -> ModelStatus:
         """Return what health is told of a version."""

@@ -259,8 +259,12 @@ def test_unloading_lets_running_calls_finish(shared: Running) -> None:
 
 def test_a_second_change_while_one_runs_is_a_conflict(shared: Running) -> None:
     shared.install("contended")
-    with shared.engine._changes, pytest.raises(Conflict, match="being loaded right now"):
-        shared.engine.unload("contended")
+    shared.install("neighbour")
+    changing = shared.engine._changes._changing("contended")
+    with changing:
+        shared.engine.load("neighbour")
+        with pytest.raises(Conflict, match="Another change of contended runs"):
+            shared.engine.unload("contended")
     assert shared.predict("contended") == ("red", 1)
 
 

@@ -11,7 +11,13 @@ import pytest
 
 from appliance import frames
 from appliance.engine.host import Host, kill_process
-from appliance.errors import DeadlineExceeded, HostDied, InvalidInput, ModelUnavailable
+from appliance.errors import (
+    DeadlineExceeded,
+    HostDied,
+    InvalidInput,
+    ModelUnavailable,
+    PayloadTooLarge,
+)
 from tests.engine.running import HANG_SECONDS, eventually, is_gone
 
 Converse = Callable[[socket.socket], None]
@@ -115,6 +121,39 @@ def test_no_answer_in_time_is_a_missed_deadline() -> None:
             with pytest.raises(DeadlineExceeded, match=r"0\.1 s"):
                 side.host.call({}, b"")
             assert side.host.missed_deadlines == number
+
+
+def test_a_miss_is_forgiven_once_calls_were_answered_long_after_it() -> None:
+    is_silent = True
+
+    def moody(connection: socket.socket) -> None:
+        while True:
+            header, body = frames.receive(connection)
+            if not is_silent:
+                frames.send(connection, header, bytes(body))
+
+    with far_side(moody, deadline_seconds=0.1) as side:
+        with pytest.raises(DeadlineExceeded):
+            side.host.call({}, b"")
+        is_silent = False
+        side.host.call({}, b"")
+        assert side.host.missed_deadlines == 1  # one answer is not enough
+        side.host._misses[0] -= 60
+        assert side.host.missed_deadlines == 0
+        side.host._misses.append(side.host._answered - 1)
+        assert side.host.missed_deadlines == 1
+
+
+def test_what_is_larger_than_a_frame_is_refused_and_the_connection_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with far_side(echo) as side:
+        side.host.call({}, b"")
+        monkeypatch.setattr(frames, "MAX_BODY_BYTES", 10)
+        with pytest.raises(PayloadTooLarge, match="larger than what is passed on"):
+            side.host.call({}, bytes(11))
+        assert side.host.call({}, bytes(10))[1] == bytes(10)
+        assert side.connections == 1
 
 
 def test_an_answer_that_trickles_in_is_a_missed_deadline() -> None:

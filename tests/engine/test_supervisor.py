@@ -100,6 +100,93 @@ def test_a_process_that_dies_while_a_trial_loads_fails_the_trial_at_once(
         eventually(lambda: engine.engine.supervisor.heartbeat_age_seconds() < 5)
 
 
+def kill_at_birth(engine: Running, *, times: int) -> None:
+    """Kill the next hosts as soon as they are there, as a damaged file in the cache would."""
+    supervisor = engine.engine.supervisor
+    note_birth, left = type(supervisor)._note_birth, [times]
+
+    def kill(token: int, process_id: int) -> None:
+        if left[0]:
+            left[0] -= 1
+            os.kill(process_id, signal.SIGKILL)
+        note_birth(supervisor, token, process_id)
+
+    supervisor._note_birth = kill  # type: ignore[method-assign]
+
+
+def test_a_crash_while_loading_drops_the_compiled_model_and_tries_once_more(
+    tmp_path: Path,
+) -> None:
+    with running(tmp_path) as engine:
+        write_colour_model(engine.models_directory, name="spoilt")
+        kill_at_birth(engine, times=2)
+        blob = engine.cache_directory / "spoilt" / "1" / "1.blob"
+        blob.parent.mkdir(parents=True)
+        blob.write_bytes(b"damaged")
+        with pytest.raises(ModelInvalid, match="its process ended while loading"):
+            engine.engine.load("spoilt")
+        assert engine.engine.supervisor._last_token == 2
+        assert not blob.exists()
+        assert engine.failures == ["spoilt@1"]
+        kill_at_birth(engine, times=1)
+        engine.engine.load("spoilt")
+        assert engine.predict("spoilt") == ("red", 1)
+        assert engine.restarts == []
+
+
+def test_compiled_models_are_kept_apart_by_version(shared: Running) -> None:
+    shared.install("compiled")
+    assert list((shared.cache_directory / "compiled" / "1").glob("*.blob"))
+
+
+def test_what_was_ready_once_is_loaded_again_when_a_shortage_is_over(tmp_path: Path) -> None:
+    with running(tmp_path) as engine:
+        write_hungry_model(engine.models_directory, name="hungry", megabytes=400)
+        engine.engine.load("hungry")
+        supervisor = engine.engine.supervisor
+        supervisor._config = changed(models={"memory_bytes": 800 * 1024**2})
+        os.kill(engine.process_of("hungry"), signal.SIGKILL)
+        eventually(lambda: engine.status("hungry").restarts >= 2)
+        status = eventually(lambda: (one := engine.status("hungry")).reason and one)
+        assert status.state == "starting"
+        assert engine.failures == []
+        supervisor._config = changed()
+        engine.process_of("hungry")
+        assert engine.predict("hungry")[1] == 1
+
+
+def test_files_that_changed_while_it_ran_are_never_loaded_again(tmp_path: Path) -> None:
+    with running(tmp_path) as engine:
+        engine.install("edited")
+        (engine.models_directory / "edited" / "1" / "labels.txt").write_text("x\ny\nz\n")
+        os.kill(engine.process_of("edited"), signal.SIGKILL)
+        eventually(lambda: engine.status("edited").state == "failed")
+        assert "labels.txt of edited@1 was changed on disk" in engine.status("edited").reason
+        assert engine.failures == ["edited@1"]
+        assert not engine.engine.supervisor._timers or engine.status("edited").restarts == 1
+        with pytest.raises(ModelUnavailable, match="was changed on disk"):
+            engine.predict("edited")
+
+
+def test_a_host_taken_out_of_service_before_it_was_born_is_ended_all_the_same(
+    tmp_path: Path,
+) -> None:
+    with running(tmp_path) as engine:
+        engine.install("first")
+        impatient = changed(models={"start_seconds": 0.2})
+        engine.engine._changes._config = engine.engine.supervisor._config = impatient
+        write_colour_model(engine.models_directory, name="unborn")
+        nursery = engine.nursery_process()
+        with stopped(nursery), pytest.raises(ModelInvalid):
+            engine.engine.load("unborn")
+        engine.engine.supervisor._config = changed()
+        assert nursery > 0
+        eventually(lambda: len(engine.engine.supervisor._children) == 1)
+        eventually(lambda: len(psutil.Process(engine.nursery_process()).children()) == 1)
+        engine.process_of("first")
+        assert engine.predict("first") == ("red", 1)
+
+
 def test_an_input_that_needs_too_much_memory_is_refused_and_the_parent_unaffected(
     tmp_path: Path,
 ) -> None:

@@ -32,6 +32,25 @@ def test_a_confined_process_cannot_take_more_memory_than_it_may() -> None:
     assert found == "refused (64, 64)"
 
 
+def test_bounded_work_ends_at_its_time_and_size(tmp_path: Path) -> None:
+    found = run(
+        CONFINE + "confinement.bound_work(cpu_seconds=7, file_bytes=10)\n"
+        "print(resource.getrlimit(resource.RLIMIT_CPU))\n"
+        f"file = open({str(tmp_path / 'f')!r}, 'wb', buffering=0)\n"
+        "file.write(b'x' * 10)\n"
+        "try:\n    file.write(b'x')\nexcept OSError as fault:\n    print(fault.strerror)"
+    )
+    assert found.splitlines() == ["(7, 7)", "File too large"]
+
+
+def test_who_yields_takes_the_core_from_nobody() -> None:
+    found = run(
+        CONFINE + "confinement.yield_to_others()\n"
+        "print(os.nice(0), os.sched_getscheduler(0) == os.SCHED_IDLE)"
+    )
+    assert found == "19 True"
+
+
 def test_a_lower_limit_from_outside_is_kept() -> None:
     found = run(
         "resource.setrlimit(resource.RLIMIT_AS, (1 << 29, 1 << 29))\n"

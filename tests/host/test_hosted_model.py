@@ -1,3 +1,4 @@
+import io
 import json
 import shutil
 from pathlib import Path
@@ -5,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from PIL import Image
 
 from appliance.errors import InvalidInput, ModelInvalid, Problem
 from appliance.host.hosted_model import HostedModel, load
@@ -16,6 +18,7 @@ from tests.tiny_models import (
     picture,
     substitute,
     write_colour_model,
+    write_detector_model,
     write_two_headed_model,
 )
 
@@ -172,6 +175,61 @@ def test_a_link_in_the_place_of_the_weights_is_refused(models: Path) -> None:
     weights.symlink_to(models / "elsewhere.bin")
     with pytest.raises(ModelInvalid, match=r"model\.bin of colour@1 is a link"):
         load(specification(place))
+
+
+def quarters() -> bytes:
+    """A picture of 64 × 48 that is red at the left top and blue at the right bottom."""
+    picture = Image.new("RGB", (64, 48))
+    picture.paste((255, 0, 0), (0, 0, 32, 24))
+    picture.paste((0, 0, 204), (32, 24, 64, 48))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def detected(hosted: HostedModel, **params: Any) -> dict[str, Any]:
+    header = {"method": "predict", "params": params, "content_type": "image/png"}
+    found: dict[str, Any] = json.loads(hosted.answer(header, bytearray(quarters()))[1])
+    return found
+
+
+def test_a_detector_finds_what_is_in_a_picture(models: Path) -> None:
+    found = detected(load(specification(write_detector_model(models))))
+    assert (found["width"], found["height"]) == (64, 48)
+    assert [(one["label"], one["confidence"]) for one in found["objects"]] == [
+        ("red", pytest.approx(1, abs=0.02)),
+        ("blue", pytest.approx(0.8, abs=0.02)),
+    ]
+    assert found["objects"][0]["box"] == {"x1": 0.0, "y1": 0.0, "x2": 32.0, "y2": 24.0}
+    assert found["objects"][1]["box"] == {"x1": 32.0, "y1": 24.0, "x2": 64.0, "y2": 48.0}
+
+
+def test_a_detector_looks_at_tiles_in_one_turn(models: Path) -> None:
+    hosted = load(specification(write_detector_model(models)))
+    found = detected(hosted, tiles="2x2", overlap="0", threshold="0.9")
+    # Each tile of one colour has four quarters of it, which reach its inner edges or its corner.
+    assert {one["label"] for one in found["objects"]} == {"red"}
+    assert all(one["box"]["x2"] <= 32 and one["box"]["y2"] <= 24 for one in found["objects"])
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_detector_that_answers_no_number_finds_nothing_and_says_so(
+    models: Path, value: str
+) -> None:
+    found = detected(load(specification(write_detector_model(models, factor=float(value)))))
+    assert found["objects"] == []
+    assert "not numbers" in found["warning"]
+
+
+def test_what_was_found_is_drawn_on_the_picture(models: Path) -> None:
+    hosted = load(specification(write_detector_model(models)))
+    header = {"method": "predict", "content_type": "image/png", "draw": "image/png"}
+    reply, drawn = hosted.answer(header, bytearray(quarters()))
+    assert json.loads(reply["result"])["objects"][0]["label"] == "red"
+    assert Image.open(io.BytesIO(drawn)).size == (64, 48)
+    assert reply["label"] == "red"
+    with pytest.raises(Problem, match="draws nothing"):
+        load(specification(write_colour_model(models))).answer(header, bytearray(picture()))
 
 
 @pytest.mark.skipif(not OMZ.is_dir(), reason="../shared/data/models/omz is not on this machine")

@@ -109,6 +109,16 @@ def test_many_at_once_are_the_same_as_one_by_one(models: Path, dynamic_batch: bo
     assert built.task.infer_many([]) == []
 
 
+def test_whatever_goes_wrong_with_one_of_many_the_others_are_waited_for(models: Path) -> None:
+    task = network(write_colour_model(models)).task
+    good = {"image": NOISE}
+    for wrong in ({"image": object()}, {"nothing": NOISE}):
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - OpenVINO's own kinds of it
+            task.infer_many([good, good, wrong, good])
+        assert caught.value
+        assert len(task.infer_many([good] * 3)) == 3
+
+
 def test_a_variable_batch_is_fixed_at_one(models: Path) -> None:
     built = network(write_colour_model(models, dynamic_batch=True))
     assert built.raw_inputs[0]["shape"] == [-1, 3, 8, 8]

@@ -1,22 +1,26 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from appliance.errors import InvalidInput
+from appliance.errors import InvalidInput, PayloadTooLarge
 from appliance.host import open_inference
 from appliance.host.network import Network
 from appliance.host.raw_inference import network_input, tensor_model
 from appliance.library.manifest import Input, read_labels, read_manifest
 from appliance.library.versions import VersionDirectory
-from appliance.tasks.contract import Model
+from appliance.tasks.contract import Limits, Model
 from tests.tiny_models import picture, write_colour_model
 
+LIMITS = Limits()
 NOISE = np.random.default_rng(6).integers(0, 256, (1, 8, 8, 3), np.uint8)
 
 
-def built(place: VersionDirectory) -> tuple[Network, open_inference.TensorModel]:
+def built(
+    place: VersionDirectory, limits: Limits = LIMITS
+) -> tuple[Network, open_inference.TensorModel]:
     manifest = read_manifest(place.directory)
     network = Network(
         place.directory, manifest, cache_directory=place.directory.parents[2], threads=2
@@ -25,6 +29,7 @@ def built(place: VersionDirectory) -> tuple[Network, open_inference.TensorModel]
         manifest=manifest,
         labels=read_labels(place.directory, manifest),
         input_shapes=network.input_shapes,
+        limits=limits,
     )
     return network, tensor_model(network, model, most_batch=16)
 
@@ -89,3 +94,40 @@ def test_a_batch_beyond_the_limit_is_refused(tmp_path: Path) -> None:
     with pytest.raises((InvalidInput, Exception), match="16") as caught:
         open_inference.answer(tensors, {"json_bytes": None}, body)
     assert caught.value.status in (413, 422)
+
+
+def infer_pixels(tensors: open_inference.TensorModel, pixels: np.ndarray, datatype: str) -> Any:
+    one = {
+        "name": "image",
+        "datatype": datatype,
+        "shape": [*pixels.shape],
+        "parameters": {"binary_data_size": pixels.nbytes},
+    }
+    text = json.dumps({"inputs": [one]}).encode()
+    _, answer = open_inference.answer(tensors, {"json_bytes": len(text)}, text + pixels.tobytes())
+    return json.loads(answer)["outputs"][0]["data"]
+
+
+@pytest.mark.parametrize("datatype", ["UINT8", "FP32"])
+def test_a_pictures_pixels_answer_like_the_encoded_picture(tmp_path: Path, datatype: str) -> None:
+    """openvino-model-api's adapter sends whole numbers, BGR, of any size, as the input's type."""
+    _, tensors = built(write_colour_model(tmp_path / "m"))
+    pixels = np.zeros((1, 30, 20, 3), "u1" if datatype == "UINT8" else "<f4")
+    pixels[..., 2] = 255
+    found = infer_pixels(tensors, pixels, datatype)
+    assert tensors.decode_picture is not None
+    red = tensors.infer({"image": np.stack([tensors.decode_picture(picture("red"))])})
+    np.testing.assert_allclose(found, red["colour"].ravel(), atol=1e-5)
+
+
+def test_scaled_pixels_of_another_shape_are_no_picture(tmp_path: Path) -> None:
+    _, tensors = built(write_colour_model(tmp_path / "m"))
+    for value in (0.5, -1.0, 256.0, np.nan):
+        with pytest.raises(InvalidInput, match="whole numbers from 0 to 255"):
+            infer_pixels(tensors, np.full((1, 30, 20, 3), value, "<f4"), "FP32")
+
+
+def test_more_pixels_than_a_picture_may_have_are_refused(tmp_path: Path) -> None:
+    _, tensors = built(write_colour_model(tmp_path / "m"), Limits(image_pixels=100))
+    with pytest.raises(PayloadTooLarge, match=r"limits\.image_pixels"):
+        infer_pixels(tensors, np.zeros((1, 30, 20, 3), "u1"), "UINT8")

@@ -43,6 +43,7 @@ def test_a_head_is_named_by_itself_or_its_tensor(directory: Path) -> None:
         (HEAD.replace('"m"', '"../x"'), "name"),
         (HEAD.replace("version = 1\ntask", "version = 0\ntask"), "version"),
         (HEAD + "tasks = 1", "unknown field `tasks`"),
+        (HEAD + '[[inputs]]\ntensor="a"\npad_position="left"', "Invalid enum value 'left'"),
         (HEAD + '[[inputs]]\ntensor="a"\nmean=[1,2]', "mean needs 1 or 3 values, not 2"),
         (HEAD + '[[inputs]]\ntensor="a"\nscale=[1,2,0]', "scale must not be 0"),
         (HEAD + '[[inputs]]\ntensor="a"\nmean=[nan]', "mean must be finite"),

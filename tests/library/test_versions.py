@@ -1,3 +1,4 @@
+import hashlib
 import os
 import stat
 from pathlib import Path
@@ -8,6 +9,7 @@ from appliance.errors import ModelInvalid
 from appliance.library.checksums import check_sums, write_sums
 from appliance.library.versions import (
     STARTER_DIRECTORY,
+    answering_sums,
     install_directory,
     install_starters,
     installed_versions,
@@ -170,3 +172,40 @@ def test_what_is_not_an_ir_of_this_release_is_refused(tmp_path: Path, ir: str, w
 def test_an_ir_of_this_release_is_taken(tmp_path: Path, ir: str) -> None:
     directory = write_version(tmp_path / "m" / "1", ir=ir)
     assert model_file(directory) == directory / "model.xml"
+
+
+def test_a_starter_whose_place_is_taken_by_another_model_is_told_and_not_installed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    starters, models = tmp_path / "starters", tmp_path / "models"
+    source = write_version(starters / "a" / "1", name="a")
+    install_starters(models, starters=starters)
+    (source / "card.md").write_text("better words")
+    write_sums(source)
+    install_starters(models, starters=starters)
+    assert not caplog.records, "a card changes no answer"
+    (source / "model.bin").write_bytes(b"other weights")
+    write_sums(source)
+    install_starters(models, starters=starters)
+    (record,) = caplog.records
+    assert "a@1 in the library is not the one that ships" in record.__dict__["reason"]
+    assert (models / "a" / "1" / "model.bin").read_bytes() == b""
+
+
+def test_other_weights_of_a_starter_have_another_version() -> None:
+    """A version is never replaced where it is installed, so new weights need a new number.
+
+    A new version of a starter, or a new starter, adds its line to the list; no line is changed
+    once it was released.
+    """
+    lines = (Path(__file__).parent / "starter_digests.txt").read_text().splitlines()
+    known = dict(line.split() for line in lines)
+    for manifest in sorted(STARTER_DIRECTORY.glob("*/*/manifest.toml")):
+        version = manifest.parent
+        name = f"{version.parent.name}/{version.name}"
+        text = repr(sorted(answering_sums(version).items()))
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        assert known.get(name) == digest, (
+            f"The files of {name} are not those of the list: raise its version and add the line"
+            f" '{name} {digest}' to starter_digests.txt."
+        )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.package.machine import ROOT, Machine, why_unbootable
+from tests.package.machine import ROOT, Machine, Unbootable, why_unbootable
 
 #: The version a second package has, so that there is something to upgrade to.
 NEXT_VERSION = "0.1.0+next1"
@@ -46,9 +46,15 @@ def next_package(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.fixture(scope="module")
 def machine(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A booted machine without the appliance, for one module of tests."""
-    booted = Machine(tmp_path_factory.mktemp("machine"))
     try:
-        booted.boot()
+        booted = Machine(tmp_path_factory.mktemp("machine"))
+    except Unbootable as fault:
+        pytest.skip(f"no machine can be booted here: {fault}")
+    try:
+        try:
+            booted.boot()
+        except Unbootable as fault:
+            pytest.skip(f"no machine can be booted here: {fault}")
         yield booted
     finally:
         booted.stop()

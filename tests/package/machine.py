@@ -1,12 +1,15 @@
 """A Debian machine with a real systemd and no network, booted by systemd-nspawn in a second."""
 
+import hashlib
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,9 @@ PACKAGES = (
     "systemd-sysv,dbus,curl,procps,iproute2,logrotate,cron,supervisor,prometheus-node-exporter"
 )
 HANG_SECONDS = 120.0
+UBUNTU = "http://archive.ubuntu.com/ubuntu"
+_UBUNTU_KEYRING = "pool/main/u/ubuntu-keyring/ubuntu-keyring_2023.11.28.1_all.deb"
+_UBUNTU_KEYRING_SHA256 = "36de43b15853ccae0028e9a767613770c704833f82586f28eb262f0311adb8a8"
 _REBOOT_STATUS = 133  # systemd-nspawn --keep-unit ends with it when the guest wants to reboot
 _UNIT = "inference-appliance"
 
@@ -36,20 +42,16 @@ def why_unbootable() -> str:
     return ""
 
 
-def prepared_root(suite: str = "bookworm") -> Path:
-    """Given a release of Debian, return a root of it that is made once and then only copied."""
+def prepared_root(suite: str) -> Path:
+    """Given a release, return a root of it that is made once and then only copied."""
     root = CACHE / suite
     if not (root / "etc" / "os-release").exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(root, ignore_errors=True)
-        command = [
-            "mmdebstrap",
-            "--quiet",
-            "--variant=apt",
-            f"--include={PACKAGES}",
-            suite,
-            str(root),
-        ]
+        command = ["mmdebstrap", "--quiet", "--variant=apt", f"--include={PACKAGES}"]
+        if suite == "noble":
+            command += ["--components=main,universe", f"--keyring={_ubuntu_keyring()}"]
+        command += [suite, str(root), *([UBUNTU] if suite == "noble" else [])]
         made = subprocess.run(command, capture_output=True, text=True, check=False)
         if made.returncode:
             shutil.rmtree(root, ignore_errors=True)
@@ -62,10 +64,26 @@ def prepared_root(suite: str = "bookworm") -> Path:
     return root
 
 
+def _ubuntu_keyring() -> Path:
+    """Return the keys that Ubuntu's archive is signed with, which Debian 12 has no package of."""
+    keyring = CACHE / "ubuntu-archive-keyring.gpg"
+    if not keyring.exists():
+        with urllib.request.urlopen(f"{UBUNTU}/{_UBUNTU_KEYRING}", timeout=60) as answer:
+            content = answer.read()
+        if hashlib.sha256(content).hexdigest() != _UBUNTU_KEYRING_SHA256:
+            raise Unbootable("the package with Ubuntu's keys is not the one that is known here")
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "keyring.deb").write_bytes(content)
+            subprocess.run(["dpkg-deb", "-x", f"{folder}/keyring.deb", folder], check=True)
+            shutil.copy(f"{folder}/usr/share/keyrings/{keyring.name}", keyring)
+    return keyring
+
+
 class Machine:
     """One booted machine. The test that made it stops it."""
 
-    def __init__(self, directory: Path, suite: str = "bookworm") -> None:
+    def __init__(self, directory: Path, suite: str = "") -> None:
+        suite = suite or os.environ.get("APPLIANCE_PACKAGE_SUITE", "bookworm")
         self.root = directory / "root"
         subprocess.run(
             ["cp", "-a", "--reflink=auto", str(prepared_root(suite)), str(self.root)], check=True

@@ -114,6 +114,33 @@ def test_a_hung_service_is_ended_by_the_watchdog_and_started_again(box: Machine)
     box.run("rm -r /run/systemd/system/inference-appliance.service.d; systemctl daemon-reload")
 
 
+def test_a_reload_changes_what_it_can_and_names_the_rest(box: Machine) -> None:
+    changed = "/etc/inference-appliance/conf.d/changed.toml"
+    before = box.unit("MainPID")
+    box.run(f"printf '[log]\\nlevel = \"debug\"\\n[limits]\\nwaiting = 77\\n' > {changed}")
+    try:
+        box.run("systemctl reload inference-appliance")
+        journal = box.journal()
+        assert "In force now: log.level." in journal
+        assert "Needs a restart: limits.waiting." in journal
+        assert box.unit("MainPID") == before
+    finally:
+        box.run(f"rm {changed}; systemctl reload inference-appliance")
+
+
+def test_a_reload_of_a_wrong_configuration_fails_and_the_service_goes_on(box: Machine) -> None:
+    wrong = "/etc/inference-appliance/conf.d/wrong.toml"
+    before = box.unit("MainPID")
+    box.run(f"printf '[http]\\nprot = 1\\n' > {wrong}")
+    try:
+        assert box.run("systemctl reload inference-appliance", is_checked=False).returncode != 0
+        assert "prot" in box.journal()
+        assert box.unit("MainPID") == before
+        assert json.loads(box.say(PREDICT))["recorded"] is True
+    finally:
+        box.run(f"rm {wrong}")
+
+
 def test_a_wrong_configuration_fails_at_once_and_is_not_tried_again(box: Machine) -> None:
     wrong = "/etc/inference-appliance/conf.d/wrong.toml"
     box.run(f"printf '[http]\\nprot = 1\\n' > {wrong}")

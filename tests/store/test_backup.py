@@ -309,3 +309,17 @@ def test_a_kill_at_any_step_leaves_no_half_backup(
             backup.verify(one.path)
         number += stride
     assert has_finished
+
+
+def test_a_backup_made_during_a_check_leaves_its_scratch_alone(
+    filled: Database, tmp_path: Path
+) -> None:
+    directory = tmp_path / "b"
+    _create(filled, directory)
+    with backup._scratch_in(directory) as scratch:
+        (scratch / "appliance.db").write_bytes(b"half")
+        (directory / ".verify-dead").mkdir()
+        backup._remove_unfinished(directory)
+        assert (scratch / "appliance.db").exists()
+        assert not (directory / ".verify-dead").exists()
+    assert not scratch.exists()

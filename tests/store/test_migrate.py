@@ -13,7 +13,7 @@ from appliance.store import predictions, settings
 from appliance.store.connection import open_writer
 from appliance.store.copies import check_copy, count_tables
 from appliance.store.database import FILE_NAME
-from appliance.store.migrate import PRE_UPGRADE_DIRECTORY, migrate
+from appliance.store.migrate import MOST_COPIES, PRE_UPGRADE_DIRECTORY, migrate
 from appliance.store.migrations import LATEST, MIGRATIONS, Migration
 from tests.store.conftest import MEBIBYTE, OpenDatabase
 from tests.store.examples import a_prediction
@@ -163,3 +163,19 @@ def test_an_sqlite_file_of_another_program_is_not_touched(
     with pytest.raises(errors.StateUnusable):
         open_database()
     assert path.read_bytes() == before
+
+
+def test_only_the_newest_copies_are_kept(old: Path) -> None:
+    directory = old.parent / PRE_UPGRADE_DIRECTORY
+    directory.mkdir()
+    (directory / "notes.txt").write_text("an admin's own")
+    for number in range(MOST_COPIES + 2):
+        copy = directory / f"appliance-s1-2025010{number}T000000Z.db"
+        copy.write_bytes(b"old")
+        os.utime(copy, (number, number))
+    _upgrade(old, NEXT)
+    names = sorted(path.name for path in _sound_copies(old))
+    assert len(names) == MOST_COPIES
+    assert names[-1].startswith(f"appliance-s{LATEST}-")
+    assert names[0] == "appliance-s1-20250103T000000Z.db"
+    assert (directory / "notes.txt").exists()

@@ -148,3 +148,32 @@ def test_a_page_is_read_from_an_index_without_sorting(
         plan = str(connection.sql(f"EXPLAIN QUERY PLAN {statement}", parameters))
     assert index in plan
     assert "TEMP B-TREE" not in plan
+
+
+def test_a_page_of_large_results_ends_early_with_a_cursor(database: Database) -> None:
+    size = predictions.PAGE_BYTES // 4
+    for number in range(9):
+        assert predictions.record(database, a_prediction(id=str(number), result=b"x" * size))
+    assert database.flush()
+    pages = []
+    cursor = ""
+    while True:
+        page = predictions.find(database, Filter(limit=100, cursor=cursor))
+        pages.append([one.id for one in page.predictions])
+        cursor = page.cursor
+        if not cursor:
+            break
+    assert [len(page) for page in pages] == [3, 3, 3]
+    assert [one for page in pages for one in page] == [str(number) for number in range(8, -1, -1)]
+
+
+def test_a_result_larger_than_a_page_is_a_page_of_its_own(database: Database) -> None:
+    size = predictions.PAGE_BYTES + 1
+    for number in range(2):
+        assert predictions.record(database, a_prediction(id=str(number), result=b"x" * size))
+    assert database.flush()
+    first = predictions.find(database, Filter())
+    assert [one.id for one in first.predictions] == ["1"]
+    second = predictions.find(database, Filter(cursor=first.cursor))
+    assert [one.id for one in second.predictions] == ["0"]
+    assert second.cursor == ""

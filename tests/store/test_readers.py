@@ -11,6 +11,7 @@ from appliance.store import settings
 from appliance.store.connection import Connection, open_reader
 from appliance.store.database import Database
 from appliance.store.readers import MOST_CONNECTIONS, Readers
+from tests.store.conftest import OpenDatabase
 
 
 def test_a_reader_does_not_wait_for_a_write_under_way(database: Database) -> None:
@@ -105,3 +106,30 @@ def test_a_connection_that_cannot_be_opened_is_a_problem(tmp_path: Path) -> None
     for _ in range(MOST_CONNECTIONS + 1):
         with pytest.raises(errors.DatabaseUnavailable), readers.read():
             pass
+
+
+_ENDLESS = (
+    "WITH RECURSIVE counted(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted)"
+    " SELECT count(*) FROM counted"
+)
+
+
+def test_a_search_without_end_is_ended_in_words(open_database: OpenDatabase) -> None:
+    database = open_database(read_seconds=0.05)
+    with (
+        pytest.raises(errors.DatabaseUnavailable, match=r"history\.query_seconds"),
+        database.read() as connection,
+    ):
+        connection.sql(_ENDLESS)
+    with database.read() as connection:
+        assert connection.value("SELECT 1") == 1
+    assert database.status().state == "ok"
+
+
+def test_patience_lets_a_read_go_on_for_longer(open_database: OpenDatabase) -> None:
+    database = open_database(read_seconds=1e-6)
+    counting = _ENDLESS.replace("FROM counted)", "FROM counted WHERE n < 100000)", 1)
+    with pytest.raises(errors.DatabaseUnavailable), database.read() as connection:
+        connection.sql(counting)
+    with database.read(patience=1e9) as connection:
+        assert connection.value(counting) == 100_000

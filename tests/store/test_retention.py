@@ -80,3 +80,29 @@ def test_a_file_that_is_mostly_empty_gives_its_pages_back(open_database: OpenDat
     assert done.freed_bytes > 5 * MEBIBYTE
     database.close()
     assert database.path.stat().st_size < before - 5 * MEBIBYTE
+
+
+def test_rows_are_not_counted_while_there_cannot_be_too_many(database: Database) -> None:
+    _fill(database, 5)
+    statements: list[str] = []
+    with database.read() as connection:  # the connection that is lent next
+        connection._apsw.set_exec_trace(lambda _, text, __: statements.append(text) or True)
+    prune(database, keep_days=10, keep_rows=5, now=NOON)
+    assert statements
+    assert not any("count(*)" in text for text in statements)
+    prune(database, keep_days=10, keep_rows=4, now=NOON)
+    assert any("count(*)" in text for text in statements)
+    assert len(_ages(database)) == 4
+
+
+def test_an_urgent_retention_gives_every_free_page_back(open_database: OpenDatabase) -> None:
+    database = open_database()
+    _fill(database, 300, size=4000)
+    prune(database, keep_days=291.5, keep_rows=1000, now=NOON)
+    with database.read() as connection:
+        spare = connection.value("PRAGMA freelist_count")
+    assert spare > 0
+    pruned = prune(database, keep_days=291.5, keep_rows=1000, now=NOON, is_urgent=True)
+    assert pruned.freed_bytes >= spare * 4096
+    with database.read() as connection:
+        assert connection.value("PRAGMA freelist_count") == 0

@@ -20,9 +20,10 @@ from appliance.config import Config, Http, Streams
 from appliance.stream.app import create_app
 from appliance.stream.front import Front
 from appliance.stream.gateway import bind, server_settings
-from appliance.web.unix_door import UnixDoor, for_gateway
+from appliance.web.unix_door import for_gateway
 from tests.access_parts import issued, opened
 from tests.stream_parts import Parts
+from tests.web.doors import door_at
 
 HANG_SECONDS = 30.0
 
@@ -35,12 +36,13 @@ class Running:
         self.key = issued(parts.ring)
         self._path = directory / "front.sock"
         http = settings.pop("http", Http())
+        metrics = settings.pop("metrics", None)
         streams = Streams(**settings)
         self.front = Front(self._path, most_calls=4, timeout_seconds=HANG_SECONDS)
         self.open_door()
         listener = bind("127.0.0.1", 0)
         self.port = listener.getsockname()[1]
-        app = create_app(self.front, streams, SystemClock())
+        app = create_app(self.front, streams, SystemClock(), metrics=metrics)
         self._server = uvicorn.Server(server_settings(app, Config(streams=streams, http=http)))
         self._thread = threading.Thread(target=asyncio.run, args=(self._serve(listener),))
         self._thread.start()
@@ -56,8 +58,12 @@ class Running:
         self._loop.call_soon_threadsafe(self.front.close)
 
     def open_door(self) -> None:
-        self.door = UnixDoor(
-            for_gateway(self.parts.app), self._path, name="door", mode=0o660, threads=4
+        self.door = door_at(
+            self._path,
+            for_gateway(self.parts.app),
+            0o660,
+            authorised=lambda headers, address: True,
+            http=Http(drain_seconds=0.2),
         )
         self.door.start()
 

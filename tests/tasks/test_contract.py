@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import appliance
 from appliance.errors import InvalidInput, PayloadTooLarge, UnsupportedMedia
-from appliance.library.manifest import read_labels, read_manifest
+from appliance.library.manifest import Input, Manifest, Output, read_labels, read_manifest
 from appliance.tasks.contract import Limits, Model, NoState, Payload, Task, Turn
 from appliance.tasks.registry import TASKS
 from tests.tiny_models import picture
@@ -28,12 +28,59 @@ SHAPES: dict[str, Callable[[dict[str, Any]], list[int]]] = {
     "step-detection": lambda settings: [-1, 3, int(settings["window"])],
 }
 READINGS = [{"t": number / 50, "ax": 0.0, "ay": 0.0, "az": 9.81} for number in range(200)]
+
+
+def text_model(task: str) -> Model:
+    """Return a model without a tokenizer: it reads the bytes of a text."""
+    return Model(
+        manifest=Manifest(
+            manifest_version=1,
+            name="text",
+            version=1,
+            task=task,
+            inputs=(Input(tensor="input_ids"), Input(tensor="attention_mask")),
+            outputs=(Output(tensor="mood", labels="labels.txt"),),
+        ),
+        labels={"mood": ("bad", "good")},
+        input_shapes={"input_ids": [-1, 64], "attention_mask": [-1, 64]},
+        output_shapes={"mood": [-1, 2]},
+    )
+
+
+#: Models of tasks for which none ships: manifest, labels and shapes.
+UNSHIPPED: dict[str, Callable[[], Model]] = {
+    "object-detection": lambda: Model(
+        manifest=Manifest(
+            manifest_version=1,
+            name="detector",
+            version=1,
+            task="object-detection",
+            inputs=(Input(tensor="image", layout="NCHW", resize="letterbox"),),
+            outputs=(Output(tensor="boxes", decoder="yolov8", labels="labels.txt"),),
+        ),
+        labels={"boxes": ("cat", "dog")},
+        input_shapes={"image": [1, 32, 32, 3]},
+        output_shapes={"boxes": [1, 6, 21]},
+        limits=Limits(image_pixels=100_000),
+    ),
+    "text-classification": lambda: text_model("text-classification"),
+    "embedding": lambda: text_model("embedding"),
+}
+TEXTS = [
+    Payload("A quiet room – very clean.".encode(), "text/plain"),
+    Payload(b'{"text": "Good."}', "application/json"),
+    Payload(b'{"texts": ["Good.", "It never worked, not even once."]}', "application/json"),
+]
 #: Something each task understands; what is broken is made of it.
+PICTURES = [
+    Payload(picture("red", format=form), f"image/{form.lower()}")
+    for form in ("PNG", "JPEG", "GIF")
+]
 SAMPLES = {
-    "image-classification": [
-        Payload(picture("red", format=form), f"image/{form.lower()}")
-        for form in ("PNG", "JPEG", "GIF")
-    ],
+    "image-classification": PICTURES,
+    "object-detection": PICTURES,
+    "text-classification": TEXTS,
+    "embedding": TEXTS,
     "step-detection": [
         Payload(json.dumps({"readings": READINGS}).encode(), "application/json"),
         Payload(b"t,ax,ay,az\n0,0,0,9.81\n0.02,0,0,9.81\n", "text/csv"),
@@ -55,7 +102,7 @@ def model_of(task: Task) -> Model:
                 input_shapes={manifest.inputs[0].tensor: SHAPES[task.name](manifest.settings)},
                 limits=Limits(image_pixels=100_000),
             )
-    raise AssertionError(f"no model for {task.name} ships")
+    return UNSHIPPED[task.name]()
 
 
 @each
@@ -186,7 +233,9 @@ json_like = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=4)
-        | st.dictionaries(st.sampled_from(["readings", "t", "ax", "ay", "az", "x"]), inner)
+        | st.dictionaries(
+            st.sampled_from(["readings", "t", "ax", "ay", "az", "x", "text", "texts"]), inner
+        )
     ),
     max_leaves=12,
 )

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from appliance.errors import InvalidInput, Problem, UnsupportedMedia
-from appliance.tasks.pictures import decode_picture, upright_rgb
+from appliance.tasks.pictures import decode_picture, placed, upright_for, upright_rgb
+from appliance.tasks.placement import Placement
 from tests.tasks.picture_files import FORMATS, TURNS, encoded, exif_of, near, opened, pixels, scene
 
 # A host switches Pillow's warnings off when it starts (host/nursery.py).
@@ -240,6 +241,39 @@ def test_letterbox_shows_the_whole_picture_in_the_middle() -> None:
     assert found[:5].tolist() == [[[114] * 3] * 20] * 5
     assert found[15:].tolist() == [[[114] * 3] * 20] * 5
     assert (found[5:15] == [255, 0, 0]).all()
+
+
+def test_letterbox_holds_the_picture_in_the_corner_where_the_manifest_says_so() -> None:
+    body = encoded(Image.new("RGB", (40, 20), (255, 0, 0)), "PNG")
+    found = pixels(body, (20, 20), resize="letterbox", pad_value=7, pad_position="top-left")
+    assert (found[:10] == [255, 0, 0]).all()
+    assert (found[10:] == 7).all()
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_a_picture_is_reduced_while_decoding_where_its_format_can(form: str) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def needed(full: tuple[int, int]) -> tuple[int, int]:
+        asked.append(full)
+        return (100, 50)
+
+    body = encoded(scene(800, 400), form, exif=exif_of(6))
+    upright, full = upright_for(opened(body), needed)
+    assert full == (400, 800)
+    assert upright.size == ((100, 200) if form == "JPEG" else (400, 800))
+    assert asked == ([(400, 800)] if form == "JPEG" else [])
+    whole = placed(opened(encoded(scene(800, 400), "PNG")), WHOLE, (80, 40))
+    less = placed(
+        upright_for(opened(encoded(scene(800, 400), "JPEG")), lambda full: (200, 100))[0],
+        WHOLE,
+        (80, 40),
+        reduced_by=4,
+    )
+    assert near(whole, less) < 8
+
+
+WHOLE = Placement((0, 0, 800, 400), (80, 40))
 
 
 # Other people's odd pictures

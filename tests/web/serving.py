@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from appliance.config import Http, Limits
+from appliance.web.body import Spool
 from appliance.web.lanes import Lane
 from appliance.web.problems import problem_body
 from appliance.web.server import Server, bind
@@ -107,7 +108,7 @@ class Serving:
             http,
             limits,
             listener=self.listener,
-            spool_dir=self.spool_dir,
+            spool=Spool(self.spool_dir, limits.spool_bytes),
             lane_of=lambda method, path: (
                 Lane.INFERENCE if path.startswith("/predict") else Lane.CONTROL
             ),

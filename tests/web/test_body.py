@@ -66,3 +66,19 @@ def test_a_missing_spool_directory_is_a_fault_now_not_a_crash(tmp_path):
     with pytest.raises(Unavailable):
         body.append(b"x" * (MEMORY_BYTES + 1))
     body.close()
+
+
+def test_nothing_goes_to_disk_where_there_is_no_room_for_it(tmp_path):
+    def full():
+        raise InsufficientStorage("The disk is too full for an upload.")
+
+    spool = Spool(tmp_path, 10_000_000)
+    with pytest.raises(InsufficientStorage):
+        Body(spool, MEMORY_BYTES + 1, require_room=full)
+    small = Body(spool, MEMORY_BYTES, require_room=full)
+    small.append(b"a" * MEMORY_BYTES)
+    growing = Body(spool, require_room=full)
+    growing.append(b"a" * MEMORY_BYTES)
+    with pytest.raises(InsufficientStorage):
+        growing.append(b"b")
+    assert spool.taken_bytes == 0

@@ -12,9 +12,12 @@ import pytest
 from msgspec import Meta
 
 from appliance import __version__
+from appliance.config import Limits
 from appliance.errors import Conflict, NotFound
+from appliance.tasks.registry import TASKS
 from appliance.web.openapi import Route, document, operations
 from appliance.web.operation import Access, operation
+from appliance.web.resources.predict import Predict
 
 
 class Search(msgspec.Struct, kw_only=True):
@@ -188,3 +191,15 @@ def test_who_may_call_is_told(told: dict[str, Any]) -> None:
 def test_every_operation_has_an_identifier_of_its_own(told: dict[str, Any]) -> None:
     found = [one["operationId"] for path in told["paths"].values() for one in path.values()]
     assert len(set(found)) == len(found) == 4
+
+
+def test_the_result_of_a_prediction_is_that_of_one_of_the_tasks() -> None:
+    told = document([Route("/predict/{model}", Predict(None, Limits()))])  # type: ignore[arg-type]
+    schemas = told["components"]["schemas"]
+    references = [one["$ref"] for one in schemas["Answer"]["properties"]["result"]["anyOf"]]
+    assert "#/components/schemas/Detection" in references
+    assert len(references) == len(TASKS)
+    for reference in references:
+        assert reference.rpartition("/")[2] in schemas
+    content = told["paths"]["/predict/{model}"]["post"]["responses"]["200"]["content"]
+    assert set(content) == {"application/json", "image/jpeg", "image/png"}

@@ -165,3 +165,13 @@ def test_a_json_body_has_a_limit() -> None:
     assert len(parsing.json_body(asked(body=largest), Body).name) == 1024 * 1024 - 11
     with pytest.raises(PayloadTooLarge):
         parsing.json_body(asked(body=largest + b" "), Body)
+
+
+def test_the_limit_of_json_is_the_configured_one() -> None:
+    request = asked(body=b'{"name":"a"}')
+    request.context.most_json_bytes = 12
+    assert parsing.json_body(request, Body) == Body("a")
+    request = asked(body=b'{"name":"ab"}')
+    request.context.most_json_bytes = 12
+    with pytest.raises(PayloadTooLarge, match="12 bytes"):
+        parsing.json_body(request, Body)

@@ -2,8 +2,9 @@
 
 import pytest
 
+from appliance.config import Limits
 from appliance.web.lanes import Lane
-from appliance.web.serve import lane_of
+from appliance.web.serve import body_limit_of, lane_of
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,22 @@ def test_what_asks_a_model_waits_in_the_inference_lane(method: str, path: str) -
 )
 def test_everything_else_never_waits_behind_predictions(method: str, path: str) -> None:
     assert lane_of(method, path) is Lane.CONTROL
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "most_bytes"),
+    [
+        ("POST", "/api/v1/keys", 11),
+        ("POST", "/api/v1/models/vehicle-type/predict", 110),
+        ("POST", "/api/v1/models", 1000),
+        ("POST", "/api/v1/models/", 1000),
+        ("POST", "/api/v1/models/vehicle-type/batch", 1000),
+        ("GET", "/api/v1/models", 11),
+        ("POST", "/api/v1/models/../keys", 11),
+    ],
+)
+def test_each_body_has_the_limit_of_what_it_is_for(
+    method: str, path: str, most_bytes: int
+) -> None:
+    limits = Limits(json_bytes=10, input_bytes=100, body_bytes=1000)
+    assert body_limit_of(method, path, limits) == most_bytes

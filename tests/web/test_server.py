@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from appliance.errors import ConfigInvalid, StateUnusable
+from appliance.errors import ConfigInvalid, InsufficientStorage, StateUnusable
 from appliance.web.server import bind
 from tests.web.serving import KEY, eventually, request
 
@@ -150,6 +150,30 @@ def test_stopping_lets_running_requests_finish_and_refuses_new_ones(serve):
     running.socket.close()
 
 
+def test_who_connected_before_a_restart_is_still_answered(serve):
+    serving = serve(keeps_listener=True)
+    with (
+        serving.listener,
+        serving.client() as early,
+        serving.client() as halfway,
+        serving.client() as running,
+    ):
+        running.send(request("/hold"))
+        serving.application.entered.acquire()
+        halfway.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nha")
+        eventually(lambda: serving.server.connections().open == 3)
+        serving.server.stop(10.0)
+        serving.application.gate.set()
+        assert running.reply().status == 200
+        halfway.send(b"lf")
+        assert halfway.reply().status == 200
+        assert early.ask("/live").status == 200
+        serving.thread.join(10)
+        assert not serving.thread.is_alive()
+        assert early.is_closed()
+    serving.listener.close()
+
+
 def test_stopping_does_not_wait_longer_than_the_drain(serve):
     serving = serve()
     with serving.client() as running:
@@ -281,3 +305,15 @@ def test_connections_counts_what_is_open(serving):
         client.ask()
         assert serving.server.connections().open == 1
     eventually(lambda: serving.server.connections().open == 0)
+
+
+def test_a_disk_that_gets_full_takes_no_uploads_but_inputs_of_predictions(serve):
+    def full():
+        raise InsufficientStorage("The disk is too full for an upload.")
+
+    serving = serve(require_room=full, threads=1)
+    with serving.client() as client:
+        assert client.ask("/predict/a", b"x" * 600_000, x_api_key=KEY).status == 200
+        assert client.ask("/upload", b"x" * 500_000, x_api_key=KEY).status == 200
+        client.send_what_is_taken(request("/upload", b"x" * 600_000, x_api_key=KEY))
+        assert client.reply().slug == "insufficient-storage"

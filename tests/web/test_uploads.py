@@ -168,3 +168,10 @@ def test_no_damaged_form_breaks_the_reader(cut: int, inserted: bytes) -> None:
 
 def test_an_endless_row_of_parts_is_refused() -> None:
     refuses(*form(*[a_file(b"x", field=f"f{number}") for number in range(100)]))
+
+
+def test_a_part_without_a_name_is_refused_with_a_pointer_to_the_empty_name() -> None:
+    nameless = ("Content-Disposition: form-data", b"x")
+    with pytest.raises(InvalidInput, match="a part without a name") as refused:
+        uploads.read_input(asked(*form(nameless)), most_bytes=MOST)
+    assert refused.value.errors[0].pointer == "/"

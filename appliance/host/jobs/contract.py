@@ -5,7 +5,7 @@ in a process that may die. A kind loads models itself, so it never slows what is
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +20,13 @@ class JobInput(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     content_type: str
     path: str
+
+
+class InputLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """The most that inputs may hold: files inside one zip, and bytes of one file."""
+
+    members: int = 10_000
+    file_bytes: int = 50_000_000
 
 
 class NewVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,22 +64,59 @@ class JobRun:
     results: Path
     specifications: Mapping[str, HostSpecification]
     report: Callable[[float, str], None]
+    limits: InputLimits = field(default_factory=InputLimits)
 
 
-class Cancelled(Exception):  # noqa: N818  (a request, not a fault)
+class Cancelled(Exception):
     """Somebody cancelled the job; let it through."""
 
 
 class JobKind(Protocol):
-    """One kind of job. A Problem raised by `run` ends the job for good where trying again is
-    useless (its class says so: InvalidInput, NotFound, ModelInvalid …); any other exception, and
-    the death of the process, is tried again.
+    """What runs one kind of job; its name and title are in the registry.
+
+    A Problem raised by `run` ends the job for good where trying again is useless (its class says
+    so: InvalidInput, NotFound, ModelInvalid …); any other exception, and the death of the process,
+    is tried again.
     """
 
-    name: str
-    title: str
-    Params: type[msgspec.Struct]
+    @property
+    def Params(self) -> type[msgspec.Struct]:
+        """The type of `JobRun.params`, the same as in the registry."""
 
     def run(self, run: JobRun) -> JobResult:
         """Given one attempt, do the work and return what it found."""
-        ...
+
+
+class JobOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """Front → the process of an attempt, as its first frame: what to do, with what, where.
+
+    `document` is where the result's JSON goes; more than `result_bytes` of it is refused.
+    """
+
+    job_id: str
+    implementation: str
+    params: dict[str, Any]
+    inputs: tuple[JobInput, ...]
+    workspace: str
+    results: str
+    document: str
+    result_bytes: int
+    specifications: dict[str, HostSpecification]
+    limits: InputLimits = InputLimits()
+
+
+class JobWord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The process of an attempt → front.
+
+    `progress` any number of times, then one of `done` with the files to keep, `failed` with a
+    problem and whether to try again, or `cancelled`. In the other direction one byte asks for the
+    end.
+    """
+
+    kind: str
+    progress: float = 0.0
+    message: str = ""
+    files: tuple[str, ...] = ()
+    new_version: NewVersion | None = None
+    problem: dict[str, Any] = {}
+    is_worth_retrying: bool = True

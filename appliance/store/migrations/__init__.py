@@ -2,7 +2,7 @@
 
 import msgspec
 
-from appliance.store.migrations import m0001_first, m0002_streams
+from appliance.store.migrations import m0001_first, m0002_streams, m0003_jobs
 
 
 class Migration(msgspec.Struct, frozen=True):
@@ -15,6 +15,7 @@ class Migration(msgspec.Struct, frozen=True):
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(m0001_first.VERSION, m0001_first.STATEMENTS),
     Migration(m0002_streams.VERSION, m0002_streams.STATEMENTS),
+    Migration(m0003_jobs.VERSION, m0003_jobs.STATEMENTS),
 )
 
 #: The schema this program reads and writes.

@@ -9,11 +9,13 @@ import msgspec
 from appliance.config import Limits
 from appliance.errors import Problem
 from appliance.web.dialects.open_inference_engine import Engine
-from appliance.web.dialects.open_inference_infer import Infer, Inferred, Record
+from appliance.web.dialects.open_inference_infer import Infer
 from appliance.web.dialects.open_inference_models import Models
 from appliance.web.dialects.open_inference_repository import ChangeModel, Repository
+from appliance.web.dialects.open_inference_sequences import Sequences
 from appliance.web.dialects.open_inference_server import Server
 from appliance.web.dialects.open_inference_statistics import StatisticsOfModels
+from appliance.web.dialects.tensor_relay import Inferred, Relay
 from appliance.web.openapi import DialectError, Route
 
 __all__ = ["PREFIX", "Inferred", "error_body", "routes"]
@@ -26,17 +28,19 @@ _VERSION = "/v2/models/{model}/versions/{version}"
 
 def routes(
     engine: Engine,
+    relay: Relay,
+    sequences: Sequences,
     *,
     limits: Limits,
-    record: Record,
     load: ChangeModel,
     unload: ChangeModel,
 ) -> tuple[Route, ...]:
     """Given the engine and the actions behind it, return the dialect's route table.
 
-    `record` is told of every answered inference; `load` and `unload` change what is served.
+    `relay` takes tensors to the engine and `sequences` to streams; `load` and `unload` change
+    what is served.
     """
-    server, infer = Server(engine), Infer(engine, limits, record)
+    server, infer = Server(engine), Infer(engine, relay, sequences)
     models = Models(engine, most_batch=limits.tensor_batch)
     statistics = StatisticsOfModels(engine)
     repository = Repository(engine, load=load, unload=unload)

@@ -27,13 +27,14 @@ class Engine(Protocol):
         body: bytes | memoryview,
         *,
         waiting_since: float | None = None,
+        sender: str = "",
     ) -> tuple[dict[str, Any], bytearray]:
         """Send one call to a model's host and return its reply."""
 
-    def load(self, model: str) -> None:
+    def load(self, model: str) -> object:
         """Start, or start anew, a model."""
 
-    def unload(self, model: str) -> None:
+    def unload(self, model: str) -> object:
         """Stop serving a model."""
 
 

@@ -73,7 +73,7 @@ class Models:
         versions = [
             str(other.version)
             for other in self._engine.models()
-            if other.name == status.name and other.state == READY
+            if other.name == status.name and other.is_answering
         ]
         return ModelMetadata(
             name=status.name,
@@ -81,6 +81,7 @@ class Models:
             platform=PLATFORM,
             inputs=_metadata(inputs),
             outputs=_metadata(outputs),
+            rt_info={"model_info": status.model_info},
         )
 
     @operation(
@@ -102,7 +103,7 @@ class Models:
     ) -> ModelReady:
         """Say that the model is ready, or raise ModelUnavailable with the reason."""
         status = status_for(self._engine, request.context.caller, model, version)
-        if status.state != READY:
+        if not status.is_answering:
             raise _not_ready(status)
         return ModelReady(name=status.name, ready=True)
 

@@ -19,10 +19,10 @@ from appliance.web.operation import Access, operation
 from appliance.web.parsing import decode_json
 
 #: Given the caller and a model's name, change what is served (and write it into the audit).
-ChangeModel = Callable[[Caller, str], None]
+ChangeModel = Callable[[Caller, str], object]
 
 _MOST_BODY_BYTES = 1024 * 1024
-_STATES = {"ready": "READY", "starting": "LOADING"}
+_STATES = {"ready": "READY", "idle": "READY", "starting": "LOADING"}
 _JSON_BODY = {"application/json": {"type": "object"}}
 S = TypeVar("S", bound=msgspec.Struct)
 

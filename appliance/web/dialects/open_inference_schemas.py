@@ -55,6 +55,8 @@ class ModelMetadata(msgspec.Struct, frozen=True):
     platform: str
     inputs: tuple[MetadataTensor, ...]
     outputs: tuple[MetadataTensor, ...]
+    #: OpenVINO Model Server's addition; its adapter in openvino-model-api asks for it.
+    rt_info: dict[str, dict[str, str]]
 
 
 class ConfigTensor(msgspec.Struct, frozen=True):
@@ -107,6 +109,23 @@ class InferenceStatistics(msgspec.Struct, frozen=True):
     cache_miss: Duration
 
 
+class BatchStatistics(msgspec.Struct, frozen=True):
+    """Where the time of requests of one batch size went."""
+
+    batch_size: int
+    compute_input: Duration
+    compute_infer: Duration
+    compute_output: Duration
+
+
+class MemoryUsage(msgspec.Struct, frozen=True):
+    """Memory of a version's own process."""
+
+    type: str
+    id: int
+    byte_size: int
+
+
 class ModelStatistics(msgspec.Struct, frozen=True):
     """One version; `last_inference` is milliseconds since 1970 UTC, or 0."""
 
@@ -117,8 +136,8 @@ class ModelStatistics(msgspec.Struct, frozen=True):
     execution_count: int
     inference_stats: InferenceStatistics
     response_stats: dict[str, Any]
-    batch_stats: tuple[dict[str, Any], ...]
-    memory_usage: tuple[dict[str, Any], ...]
+    batch_stats: tuple[BatchStatistics, ...]
+    memory_usage: tuple[MemoryUsage, ...]
 
 
 class StatisticsList(msgspec.Struct, frozen=True):

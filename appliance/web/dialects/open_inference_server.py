@@ -4,7 +4,7 @@ import falcon
 
 from appliance import __version__
 from appliance.errors import ModelUnavailable
-from appliance.web.dialects.open_inference_engine import READY, STOPPED, Engine
+from appliance.web.dialects.open_inference_engine import STOPPED, Engine
 from appliance.web.dialects.open_inference_schemas import ServerLive, ServerMetadata, ServerReady
 from appliance.web.operation import Access, operation
 
@@ -17,6 +17,8 @@ EXTENSIONS = (
     "model_repository",
     "model_repository(unload_dependents)",
     "parameters",
+    "sequence",
+    "sequence(string_id)",
     "statistics",
 )
 
@@ -67,7 +69,7 @@ class Server:
             for status in self._engine.models()
             if status.is_active
             and status.state != STOPPED  # unloaded on purpose, as /ready has it
-            and (status.state != READY or status.canary_ok is False)
+            and (not status.is_answering or status.canary_ok is False)
         ]
         if waiting:
             raise ModelUnavailable(f"These models are not ready: {', '.join(sorted(waiting))}.")

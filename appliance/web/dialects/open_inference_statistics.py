@@ -2,12 +2,15 @@
 
 import falcon
 
+from appliance.actions.health import resident_bytes
 from appliance.engine.status import ModelStatus
 from appliance.errors import NotFound
 from appliance.web.dialects.open_inference_engine import STOPPED, Engine, status_for, visible
 from appliance.web.dialects.open_inference_schemas import (
+    BatchStatistics,
     Duration,
     InferenceStatistics,
+    MemoryUsage,
     ModelStatistics,
     StatisticsList,
 )
@@ -83,6 +86,20 @@ def _row(status: ModelStatus) -> ModelStatistics:
             cache_miss=_NEVER,
         ),
         response_stats={},
-        batch_stats=(),
-        memory_usage=(),
+        batch_stats=tuple(
+            BatchStatistics(
+                batch_size=one.batch_size,
+                compute_input=Duration(one.count, one.compute_input_ns),
+                compute_infer=Duration(one.count, one.compute_infer_ns),
+                compute_output=Duration(one.count, one.compute_output_ns),
+            )
+            for one in status.batches
+        ),
+        memory_usage=_memory(status.process_id),
     )
+
+
+def _memory(process_id: int | None) -> tuple[MemoryUsage, ...]:
+    """Return what a version's process holds in memory; it may have ended a moment ago."""
+    resident = resident_bytes(process_id)
+    return () if resident is None else (MemoryUsage("CPU", 0, resident),)

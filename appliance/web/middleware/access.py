@@ -1,7 +1,7 @@
 """Access to every route: who calls is found before routing, what they may do right after it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import falcon
@@ -29,16 +29,28 @@ _ROLES = {
 }
 
 
+#: Given a request, the key inside its body, for clients that can send it nowhere else.
+KeyInBody = Callable[[falcon.Request], str | None]
+
+
 class AccessMiddleware:
     """Falcon middleware that sets `request.context.caller` or refuses.
 
     `suffixes` maps the templates of routes added with a suffix to that suffix, as Falcon does not
-    tell it. Only routed resources are judged: Falcon calls no `process_resource` for sinks and
-    static routes, so those would stand open and must not be used.
+    tell it; `key_in_body` is asked where the headers hold no key. Only routed resources are
+    judged: Falcon calls no `process_resource` for sinks and static routes, so those would stand
+    open and must not be used.
     """
 
-    def __init__(self, gate: Gate, suffixes: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        suffixes: Mapping[str, str] | None = None,
+        *,
+        key_in_body: KeyInBody | None = None,
+    ) -> None:
         self._gate = gate
+        self._key_in_body = key_in_body
         self._suffixes = dict(suffixes or {})
         #: Only described operations are kept, so their number is that of the routes. Threads: any;
         #: two may compute the same answer at once.
@@ -58,6 +70,8 @@ class AccessMiddleware:
         _refuse_key_in_address(environ.get("QUERY_STRING", ""), response)
         x_api_key = environ.get("HTTP_X_API_KEY")
         authorization = environ.get("HTTP_AUTHORIZATION")
+        if x_api_key is None and authorization is None and self._key_in_body is not None:
+            x_api_key = self._key_in_body(request)
         is_keyless = x_api_key is None and authorization is None
         admission = self._gate.admit(
             x_api_key=x_api_key,

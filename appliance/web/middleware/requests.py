@@ -7,6 +7,7 @@ from typing import Protocol
 
 import falcon
 
+from appliance.config import Limits
 from appliance.errors import RateLimited
 from appliance.identifiers import new_id
 from appliance.log import RequestLine
@@ -31,8 +32,13 @@ class Requests:
     """
 
     def __init__(
-        self, observer: RequestObserver, line: Callable[[RequestLine], None] | None
+        self,
+        observer: RequestObserver,
+        line: Callable[[RequestLine], None] | None,
+        *,
+        most_json_bytes: int = Limits().json_bytes,
     ) -> None:
+        self._most_json_bytes = most_json_bytes
         self._observer = observer
         self._line = line
 
@@ -41,6 +47,7 @@ class Requests:
         given = request.get_header("X-Request-ID")
         request_id = given if given and _SANE_ID.fullmatch(given) else new_id()
         request.context.request_id = request_id
+        request.context.most_json_bytes = self._most_json_bytes
         received = request.env.get("appliance.received_monotonic")
         request.context.received_monotonic = received or time.monotonic()
         response.set_header("X-Request-ID", request_id)

@@ -36,7 +36,7 @@ class Operations:
 
     @operation(
         summary="Tell whether requests should be sent here",
-        description="503 with the reasons when not.",
+        description="503 with the reasons when not; their details are told to valid keys only.",
         access=Access.PUBLIC,
         result=Readiness,
         also={503: Readiness},
@@ -44,7 +44,7 @@ class Operations:
     )
     def on_get_ready(self, request: falcon.Request, response: falcon.Response) -> Readiness:
         """Answer 200 or 503, with the reasons either way."""
-        readiness = self._check.readiness()
+        readiness = self._check.readiness(with_details=_is_known(request))
         if not readiness.ready:
             response.status = 503
             response.set_header("Retry-After", "1")
@@ -52,13 +52,15 @@ class Operations:
 
     @operation(
         summary="Tell everything about the appliance's condition",
+        description="Without a key, from the networks of metrics.public, faults come without their"
+        " details.",
         access=Access.METRICS,
         result=Health,
         tag="Operations",
     )
     def on_get_health(self, request: falcon.Request, response: falcon.Response) -> Health:
         """Answer in full detail."""
-        return self._check.health()
+        return self._check.health(with_details=_is_known(request))
 
     @operation(
         summary="Metrics for Prometheus",
@@ -69,3 +71,9 @@ class Operations:
     def on_get_metrics(self, request: falcon.Request, response: falcon.Response) -> None:
         """Answer in the exposition format the scraper accepts."""
         response.data, response.content_type = self._exposition(request.accept or "")
+
+
+def _is_known(request: falcon.Request) -> bool:
+    """Return whether the caller has a valid key, or comes through the admin's socket."""
+    caller = request.context.get("caller")
+    return caller is not None and not caller.is_anonymous

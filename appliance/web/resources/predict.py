@@ -3,6 +3,7 @@
 from typing import Any
 
 import falcon
+from falcon.util import mediatypes
 
 from appliance import errors
 from appliance.actions.predict import Answer, Predictor, Request, Timing
@@ -30,6 +31,18 @@ _FORM: dict[str, Any] = {
     "required": ["file"],
     "additionalProperties": False,
 }
+#: What a picture can be answered as, besides JSON, which comes first where both are as welcome.
+_DRAWN_TYPES = ("image/jpeg", "image/png")
+_JSON = "application/json"
+_ANSWER_HEADERS = {
+    "Server-Timing": "How long each step took, in milliseconds.",
+    "X-Prediction-ID": "The prediction's id, where the answer may be a picture.",
+}
+_DESCRIPTION = (
+    "The query takes the parameters of the model's task, which GET /api/v1/models/{model} lists."
+    " With `Accept: image/jpeg` or `image/png` object detection answers the upright picture with"
+    " boxes and labels drawn on it; other tasks answer JSON all the same."
+)
 _JSON_TYPES = ("application/json", "text/csv", "text/plain")
 
 
@@ -40,6 +53,17 @@ def consumed() -> dict[str, Any]:
         if media in types:
             types[media] = {} if media.endswith("json") else {"type": "string"}
     return {**types, "multipart/form-data": _FORM}
+
+
+def wanted_picture(accept: str | None) -> str:
+    """Given an Accept header, return which picture it prefers to JSON, or nothing."""
+    if not accept or "image/" not in accept:
+        return ""
+    try:
+        preferred = mediatypes.best_match((_JSON, *_DRAWN_TYPES), accept)
+    except ValueError:
+        return ""
+    return "" if preferred == _JSON else preferred
 
 
 class Predict:
@@ -55,10 +79,15 @@ class Predict:
         any_query=True,
         consumes=consumed(),
         result=Answer,
+        produces={media: dict(_BINARY) for media in _DRAWN_TYPES},
+        answer_headers=_ANSWER_HEADERS,
+        description=_DESCRIPTION,
         problems=PROBLEMS,
         tag="Predictions",
     )
-    def on_post(self, request: falcon.Request, response: falcon.Response, *, model: str) -> Answer:
+    def on_post(
+        self, request: falcon.Request, response: falcon.Response, *, model: str
+    ) -> Answer | None:
         """Answer one input."""
         return self._answer(request, response, model, None)
 
@@ -68,12 +97,15 @@ class Predict:
         any_query=True,
         consumes=consumed(),
         result=Answer,
+        produces={media: dict(_BINARY) for media in _DRAWN_TYPES},
+        answer_headers=_ANSWER_HEADERS,
+        description=_DESCRIPTION,
         problems=PROBLEMS,
         tag="Predictions",
     )
     def on_post_version(
         self, request: falcon.Request, response: falcon.Response, *, model: str, version: str
-    ) -> Answer:
+    ) -> Answer | None:
         """Answer one input with the version in the path."""
         return self._answer(request, response, model, version_number(version))
 
@@ -83,25 +115,34 @@ class Predict:
         response: falcon.Response,
         model: str,
         version: int | None,
-    ) -> Answer:
+    ) -> Answer | None:
         params = parsing.single_values(request)
         upload = uploads.read_input(request, most_bytes=self._limits.input_bytes)
         if not upload.body:
             raise InvalidInput("The request carries no input: its body, or its file, is empty.")
-        answer = self._predictor.predict(
-            Request(
-                caller=request.context.caller,
-                model=model,
-                version=version,
-                params=params,
-                content_type=upload.content_type,
-                body=upload.body,
-                request_id=request.context.request_id,
-                received_monotonic=request.context.received_monotonic,
-            )
+        asked = Request(
+            caller=request.context.caller,
+            model=model,
+            version=version,
+            params=params,
+            content_type=upload.content_type,
+            body=upload.body,
+            request_id=request.context.request_id,
+            received_monotonic=request.context.received_monotonic,
         )
+        media_type = wanted_picture(request.get_header("Accept"))
+        if not media_type:
+            answer = self._predictor.predict(asked)
+            response.set_header("Server-Timing", server_timing(answer.timing))
+            return answer
+        answer, drawn = self._predictor.draw(asked, media_type)
         response.set_header("Server-Timing", server_timing(answer.timing))
-        return answer
+        response.set_header("Vary", "Accept")
+        response.set_header("X-Prediction-ID", answer.id)
+        if drawn is None:
+            return answer
+        response.data, response.content_type = drawn, media_type
+        return None
 
 
 def server_timing(timing: Timing) -> str:

@@ -15,8 +15,11 @@ from waitress.server import create_server
 
 from appliance.actions.callers import Caller, Role
 from appliance.config import Limits
+from appliance.errors import Problem
 from appliance.web.dialects import open_inference
 from appliance.web.dialects.open_inference import Inferred
+from appliance.web.dialects.open_inference_sequences import Sequences
+from appliance.web.dialects.tensor_relay import Relay
 from appliance.web.middleware.requests import Requests
 from appliance.web.problems import ErrorShapes
 from tests.tensor_models import ALL, MOST_BATCH, InProcessEngine
@@ -39,11 +42,22 @@ class Served:
     )
     records: list[Inferred] = field(default_factory=list)
     changes: list[tuple[str, str]] = field(default_factory=list)
+    sessions: Any = None
+    unrecordable: Problem | None = None
     address: str = ""
 
     def process_request(self, request: falcon.Request, response: falcon.Response) -> None:
         """Stand in for authentication."""
         request.context.caller = self.caller
+
+    def require_recordable(self) -> None:
+        """Raise what was set, as a full disk would."""
+        if self.unrecordable is not None:
+            raise self.unrecordable
+
+    def record(self, inferred: Inferred) -> None:
+        """Remember an answered request."""
+        self.records.append(inferred)
 
     def load(self, caller: Caller, model: str) -> None:
         """Load, and remember who asked."""
@@ -63,8 +77,9 @@ class Served:
         limits = Limits(input_bytes=BODY_BYTES - 1000, json_bytes=1000, tensor_batch=MOST_BATCH)
         for route in open_inference.routes(
             self.engine,
+            Relay(self.engine, limits, self),
+            Sequences(self.sessions),
             limits=limits,
-            record=self.records.append,
             load=self.load,
             unload=self.unload,
         ):

@@ -10,6 +10,8 @@ from appliance import errors
 from appliance.actions.callers import Caller, Role, anonymous
 from appliance.config import Limits
 from appliance.web.dialects import open_inference
+from appliance.web.dialects.open_inference_sequences import Sequences
+from appliance.web.dialects.tensor_relay import Relay
 from appliance.web.operation import Access, operation_of
 from tests.tensor_models import ALL, InProcessEngine
 from tests.web.dialects.open_inference_server import (
@@ -23,8 +25,9 @@ from tests.web.dialects.open_inference_server import (
 
 def test_health_is_public_inference_is_for_devices_and_loading_for_operators() -> None:
     engine, found = InProcessEngine(*ALL), {}
+    relay = Relay(engine, Limits(), Served())
     for route in open_inference.routes(
-        engine, limits=Limits(), record=print, load=print, unload=print
+        engine, relay, Sequences(None), limits=Limits(), load=print, unload=print
     ):
         for method in ("GET", "POST"):
             described = operation_of(route.resource, method, route.suffix)

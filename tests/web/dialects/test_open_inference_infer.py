@@ -267,3 +267,27 @@ def test_every_answered_inference_is_told_to_the_history(v2: Served) -> None:
     assert (record.input_bytes, record.content_type) == (len(body), "application/json")
     assert record.caller.key_name == "k"
     assert record.timing.total_ms >= record.timing.infer_ms >= 0
+
+
+@pytest.mark.parametrize("datatype", ["UINT8", "FP32"])
+def test_pixels_of_any_size_are_placed_as_a_picture_would_be(
+    v2: Served, client: triton.InferenceServerClient, datatype: str
+) -> None:
+    """As openvino-model-api's adapter sends them: not prepared, in OpenCV's order."""
+    kind = np.uint8 if datatype == "UINT8" else np.float32
+    pixels = np.zeros((1, 5, 7, 3), kind)
+    pixels[0, 2, 3] = (10, 20, 30)
+    if datatype == "FP32":
+        with pytest.raises(InferenceServerException, match="datatype UINT8"):
+            client.infer("picture", [tensor("image", pixels, datatype)])
+        return
+    found = client.infer("picture", [tensor("image", pixels, datatype)]).as_numpy("mean")
+    assert found.tolist() == [[30.0, 20.0, 10.0]]
+
+
+def test_a_picture_of_the_models_own_size_is_taken_as_it_is(
+    client: triton.InferenceServerClient,
+) -> None:
+    pixels = np.full((1, 2, 2, 3), (10, 20, 30), np.uint8)
+    found = client.infer("picture", [tensor("image", pixels, "UINT8")]).as_numpy("mean")
+    assert found.tolist() == [[10.0, 20.0, 30.0]]

@@ -80,3 +80,8 @@ def test_query_parameters_of_clients_are_ignored(client: triton.InferenceServerC
     assert client.is_server_ready(query_params=extra)
     assert client.get_model_metadata("add", query_params=extra)["name"] == "add"
     assert client.infer("scores", [features()], query_params=extra).as_numpy("scores") is not None
+
+
+def test_metadata_tells_openvino_model_api_what_it_asks_for(v2: Served) -> None:
+    document = json.loads(raw(v2, "GET", "/v2/models/scores")[2])
+    assert document["rt_info"] == {"model_info": {"model_type": "Classification"}}

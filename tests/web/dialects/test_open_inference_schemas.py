@@ -15,7 +15,10 @@ from appliance.web.dialects import open_inference_schemas as schemas
 PROTOCOL: dict[type[msgspec.Struct], set[str]] = {
     schemas.ServerMetadata: {"name", "version", "extensions"},
     schemas.ServerLive: {"live"},
-    schemas.ModelMetadata: {"name", "versions", "platform", "inputs", "outputs"},
+    schemas.ModelMetadata: {
+        *("name", "versions", "platform", "inputs", "outputs"),
+        "rt_info",  # OpenVINO Model Server's addition
+    },
     schemas.MetadataTensor: {"name", "datatype", "shape"},
     schemas.InferenceResponse: {"model_name", "model_version", "id", "outputs"},
     schemas.InferredTensor: {"name", "shape", "datatype", "parameters", "data"},

@@ -55,4 +55,4 @@ def test_the_server_names_itself_and_only_the_extensions_it_has(
     found = msgspec.convert(client.get_server_metadata(), ServerMetadata)
     assert found.name == "inference-appliance"
     assert {"binary_tensor_data", "statistics", "model_repository"} <= set(found.extensions)
-    assert not {"sequence", "trace", "logging"} & set(found.extensions)
+    assert not {"logging", "trace"} & set(found.extensions)

@@ -41,3 +41,26 @@ def test_statistics_of_all_models_leave_out_those_that_are_not_served(
     names = [row["name"] for row in rows]
     assert "scores" in names
     assert "add" not in names
+
+
+def test_each_batch_size_has_its_own_times(
+    v2: Served, client: triton.InferenceServerClient
+) -> None:
+    for rows in (1, 8, 1):
+        client.infer("scores", [features(rows)])
+    (row,) = msgspec.convert(client.get_inference_statistics("scores"), StatisticsList).model_stats
+    assert [(one.batch_size, one.compute_infer.count) for one in row.batch_stats] == [
+        (1, 2),
+        (8, 1),
+    ]
+    whole = row.inference_stats.compute_infer.ns
+    assert sum(one.compute_infer.ns for one in row.batch_stats) == whole
+
+
+def test_memory_is_that_of_the_versions_process(
+    v2: Served, client: triton.InferenceServerClient
+) -> None:
+    (row,) = msgspec.convert(client.get_inference_statistics("scores"), StatisticsList).model_stats
+    (memory,) = row.memory_usage
+    assert (memory.type, memory.id) == ("CPU", 0)
+    assert memory.byte_size > 1_000_000

@@ -138,3 +138,16 @@ def test_lines_can_be_switched_off() -> None:
     app.add_route("/things/{name}", Thing())
     assert falcon.testing.TestClient(app).simulate_get("/things/a").status_code == 200
     assert len(observed.finished) == 1
+
+
+def test_the_limit_of_json_bodies_goes_with_the_request() -> None:
+    asked = []
+
+    class Limited:
+        def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
+            asked.append(request.context.most_json_bytes)
+
+    app = falcon.App(middleware=[Requests(Observed(), None, most_json_bytes=77)])
+    app.add_route("/", Limited())
+    falcon.testing.TestClient(app).simulate_get("/")
+    assert asked == [77]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.actions.callers import anonymous
 from appliance.actions.health import HealthCheck
 from appliance.clock import ManualClock
 from appliance.config import Config
@@ -106,3 +107,17 @@ def test_only_what_gives_nothing_away_is_public(
     described = operation_of(operations, "GET", name)
     assert described is not None
     assert described.access is access
+
+
+def test_who_shows_no_key_gets_states_without_their_reasons(
+    operations: Operations, engine: StubEngine
+) -> None:
+    engine.statuses = [a_status(state="failed", reason="/srv/secret/model.bin is missing")]
+    routes = [Route(f"/{name}", operations, name) for name in ("ready", "health")]
+    known = Routed(*routes)
+    unknown = Routed(*routes, caller=anonymous("192.0.2.1"))
+    for path in ("/ready", "/health"):
+        assert "/srv/secret" in known.get(path).text
+        answer = unknown.get(path)
+        assert "/srv/secret" not in answer.text
+        assert answer.json["reasons"] == ["vehicle-type@1 is failed"]

@@ -17,7 +17,13 @@ from appliance.store import predictions
 from appliance.store.database import Database
 from appliance.tasks.registry import TASKS
 from appliance.web.openapi import Route
-from appliance.web.resources.predict import Predict, consumed, server_timing, version_number
+from appliance.web.resources.predict import (
+    Predict,
+    consumed,
+    server_timing,
+    version_number,
+    wanted_picture,
+)
 from tests.access_parts import opened
 from tests.actions.examples import TRUCK, StubEngine, a_device, a_status
 from tests.web.routed import Routed, a_file, form
@@ -178,3 +184,39 @@ def test_a_part_without_a_media_type_is_judged_by_its_content(
     answer = served.client.simulate_post(PATH, body=body, headers=headers)
     assert answer.status_code == 200
     assert engine.calls[-1][2]["content_type"] == "application/octet-stream"
+
+
+@pytest.mark.parametrize(
+    ("accept", "wanted"),
+    [
+        (None, ""),
+        ("*/*", ""),
+        ("application/json", ""),
+        ("image/jpeg", "image/jpeg"),
+        ("image/png", "image/png"),
+        ("image/*", "image/jpeg"),
+        ("image/png, image/jpeg;q=0.5", "image/png"),
+        ("application/json, image/jpeg", ""),
+        ("application/json;q=0.5, image/jpeg", "image/jpeg"),
+        ("image/webp", ""),
+        ("image/webp, */*;q=0.1", ""),
+        ("image/;;;,=", ""),
+    ],
+)
+def test_a_picture_is_answered_to_those_who_prefer_it(accept: str | None, wanted: str) -> None:
+    assert wanted_picture(accept) == wanted
+
+
+def test_a_detector_answers_the_picture_with_boxes_to_who_accepts_it(database: Database) -> None:
+    served = routed(StubEngine(a_status(task="object-detection")), database)
+    answer = served.post(PATH, b"bytes", headers={**PNG, "Accept": "image/jpeg"})
+    assert (answer.status_code, answer.content) == (200, b"drawn bytes")
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert answer.headers["vary"] == "Accept"
+    assert database.flush()
+    assert predictions.get(database, answer.headers["x-prediction-id"]) is not None
+
+
+def test_a_task_that_draws_nothing_answers_json_all_the_same(served: Routed) -> None:
+    answer = served.post(PATH, b"bytes", headers={**PNG, "Accept": "image/jpeg"})
+    assert answer.json["result"] == msgspec.json.decode(TRUCK)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.cli import start
+from appliance import start
 from appliance.config import Config
 from appliance.errors import ConfigInvalid
 
@@ -69,3 +69,34 @@ def test_a_file_comes_before_the_packages_own_places(
     (packaged / "config.toml").write_text('[state]\ndir = "/srv/appliance"\n')
     monkeypatch.setattr(sys, "frozen", True, raising=False)
     assert start.read_config(None).state.dir == "/srv/appliance"
+
+
+@pytest.mark.parametrize(
+    ("words", "is_for_gateway"),
+    [
+        ("stream-gateway", True),
+        ("stream-gateway --help", True),
+        ("--config a.toml stream-gateway", True),
+        ("--config=a.toml stream-gateway", True),
+        ("serve", False),
+        ("--config stream-gateway serve", False),
+        ("config check stream-gateway", False),
+        ("", False),
+        ("--help", False),
+    ],
+)
+def test_the_gateway_is_told_from_all_other_commands(words: str, is_for_gateway: bool) -> None:
+    assert start.is_gateway(words.split()) is is_for_gateway
+
+
+def test_a_fault_ends_the_program_with_its_status_and_words(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fails() -> None:
+        raise ConfigInvalid("http.port is not a number.")
+
+    with pytest.raises(SystemExit) as left:
+        start.ended_by_faults(fails)
+    assert left.value.code == 78
+    assert "http.port is not a number." in capsys.readouterr().err
+    start.ended_by_faults(lambda: None)

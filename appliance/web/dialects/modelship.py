@@ -1,0 +1,381 @@
+"""ModelShip's routes: a picture or a text in, its reply shapes out, our models behind them.
+
+Source: ModelShip's guide and the replies of that time. Unlike the original, what is not served is
+told as such, and nothing is made up: an object's quality is its confidence, and where no model of
+a kind is installed no rule of thumb answers in its place.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import falcon
+import msgspec
+
+from appliance import errors
+from appliance.actions.callers import Caller, require_model
+from appliance.actions.choose_model import model_for, models_for
+from appliance.actions.predict import Answer, Predictor, Request
+from appliance.config import Dialects, Limits
+from appliance.engine.engine import Engine
+from appliance.errors import InvalidInput, NotFound, Problem
+from appliance.tasks import image_classification, object_detection, text_classification
+from appliance.web.dialects import modelship_schemas as schemas
+from appliance.web.forms import Form, read_form
+from appliance.web.openapi import DetailError, Route
+from appliance.web.operation import Access, operation
+from appliance.web.resources.predict import server_timing
+
+PREFIX = "/api/classify"
+SENTIMENT = "sentiment"
+IMAGE, OBJECTS, TEXT = "image-classification", "object-detection", "text-classification"
+#: The models that ModelShip itself came with: asked for by name, ours answers.
+_ITS_OWN_DETECTORS = frozenset({"", "yolo8n", "yolo8s", "yolov8n", "yolov8s"})
+_DEFAULT_THRESHOLD = 0.25
+#: ModelShip approves what is as sure as this.
+_HIGH_QUALITY, _MEDIUM_QUALITY = 0.7, 0.4
+_PROBLEMS = (
+    errors.NotFound,
+    errors.PayloadTooLarge,
+    errors.UnsupportedMedia,
+    errors.InvalidInput,
+    errors.Overloaded,
+    errors.DeadlineExceeded,
+    errors.InsufficientStorage,
+)
+_BINARY = {"type": "string", "format": "binary"}
+
+
+def _form(**fields: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {"multipart/form-data": {"type": "object", "properties": fields}}
+
+
+_TEXT_FORM = _form(
+    text={"type": "string"},
+    classification_type={"type": "string"},
+    custom_categories={"type": "string"},
+    include_metadata={"type": "boolean"},
+)
+
+
+def error_body(problem: Problem, request_id: str = "") -> tuple[int, str, bytes]:
+    """Given a problem, return status, media type and body of its answer, as FastAPI has them."""
+    detail = DetailError(problem.detail or problem.title)
+    return problem.status, "application/json", msgspec.json.encode(detail)
+
+
+def routes(
+    engine: Engine, predictor: Predictor, *, limits: Limits, settings: Dialects
+) -> tuple[Route, ...]:
+    """Given the engine and the predictor, return the routes that answer at once."""
+    classify = Classify(engine, predictor, limits=limits, settings=settings)
+    return (
+        Route("/api/classify/image", classify, "image"),
+        Route("/api/classify/image/detect", classify, "detect"),
+        Route("/api/classify/text", classify, "text"),
+        Route("/api/classify/models", classify, "models"),
+    )
+
+
+class WantedText(NamedTuple):
+    """A kind of text classification, and the parameters it needs."""
+
+    kind: str
+    params: dict[str, str]
+
+
+class Classify:
+    """Pictures and texts, one at a time. Threads: any; it holds no state."""
+
+    def __init__(
+        self, engine: Engine, predictor: Predictor, *, limits: Limits, settings: Dialects
+    ) -> None:
+        self._engine = engine
+        self._predictor = predictor
+        self._limits = limits
+        self._settings = settings
+
+    @operation(
+        summary="Classify a picture (ModelShip)",
+        access=Access.DEVICE,
+        any_query=True,
+        consumes=_form(file=_BINARY),
+        result=schemas.ImageReply,
+        problems=_PROBLEMS,
+        tag="Guides",
+        dialect="modelship",
+    )
+    def on_post_image(
+        self, request: falcon.Request, response: falcon.Response
+    ) -> schemas.ImageReply:
+        """Answer the surest label of the picture, in percent."""
+        upload = self._read(request).file("file")
+        model = self._model(request, IMAGE, self._settings.scene_model)
+        answer = self._predicted(
+            request, response, model, upload.body, content_type="application/octet-stream"
+        )
+        result = msgspec.json.decode(answer.result, type=image_classification.Classification)
+        head = next((one for one in result.predictions if one.label is not None), None)
+        if head is None:
+            raise InvalidInput("The model has no label for this picture.")
+        return schemas.ImageReply(
+            classification_id=answer.id,
+            predicted_label=head.label or "",
+            confidence=percent(head.confidence),
+            processing_time=seconds(answer),
+            model_used=f"{answer.model}@{answer.version}",
+            metadata={
+                "filename": upload.name,
+                "predictions": [
+                    {"label": one.label, "confidence": percent(one.confidence)} for one in head.top
+                ],
+            },
+        )
+
+    @operation(
+        summary="Detect objects in a picture (ModelShip)",
+        access=Access.DEVICE,
+        any_query=True,
+        consumes=_form(
+            file=_BINARY,
+            project_id={"type": "string"},
+            model_name={"type": "string"},
+            confidence_threshold={"type": "number"},
+            use_sahi_slicing={"type": "boolean"},
+        ),
+        result=schemas.DetectReply,
+        problems=_PROBLEMS,
+        tag="Guides",
+        dialect="modelship",
+        description="The picture with its boxes drawn: the native route with Accept: image/jpeg.",
+    )
+    def on_post_detect(
+        self, request: falcon.Request, response: falcon.Response
+    ) -> schemas.DetectReply:
+        """Answer the objects, the surest first; slicing looks at overlapping tiles as well."""
+        form = self._read(request)
+        upload = form.file("file")
+        least = form.number("confidence_threshold", _DEFAULT_THRESHOLD, least=0.0, most=1.0)
+        is_sliced = form.flag("use_sahi_slicing")
+        params = {"threshold": f"{least:g}"}
+        if is_sliced:
+            overlap = form.number("overlap_width_ratio", 0.2, least=0.0, most=0.5)
+            params |= {"tiles": "auto", "overlap": f"{overlap:g}"}
+        answer = self._predicted(
+            request,
+            response,
+            self._detector(request, form.fields.get("model_name", "")),
+            upload.body,
+            params=params,
+            content_type="application/octet-stream",
+        )
+        found = msgspec.json.decode(answer.result, type=object_detection.Detection)
+        return schemas.DetectReply(
+            detection_id=answer.id,
+            project_id=form.fields.get("project_id"),
+            filename=upload.name,
+            total_objects_detected=len(found.objects),
+            detections=tuple(_detection(one, is_sliced=is_sliced) for one in found.objects),
+            summary=_summary(found.objects),
+            slice_configuration={"tiles": "auto"} if is_sliced else None,
+            processing_time=seconds(answer),
+            model_used=f"{answer.model}@{answer.version}",
+            image_dimensions={"width": found.width, "height": found.height},
+            confidence_threshold=least,
+        )
+
+    @operation(
+        summary="Classify a text (ModelShip)",
+        access=Access.DEVICE,
+        any_query=True,
+        consumes={
+            **_TEXT_FORM,
+            "application/x-www-form-urlencoded": _TEXT_FORM["multipart/form-data"],
+        },
+        result=schemas.TextReply,
+        problems=_PROBLEMS,
+        tag="Guides",
+        dialect="modelship",
+        description="`classification_type` names the text model; with `custom_categories`,"
+        " separated by commas, any labels are told apart.",
+    )
+    def on_post_text(
+        self, request: falcon.Request, response: falcon.Response
+    ) -> schemas.TextReply:
+        """Answer the surest label of the text, in percent."""
+        form = self._read(request)
+        text = form.fields.get("text", "")
+        if not text.strip():
+            raise InvalidInput("The form has no text in its field 'text'.", pointer="/text")
+        wanted = wanted_text(form)
+        answer = self._predicted(
+            request,
+            response,
+            text_model(self._engine, request.context.caller, wanted, settings=self._settings),
+            text.encode("utf-8"),
+            params=wanted.params,
+            content_type="text/plain",
+        )
+        result = msgspec.json.decode(answer.result, type=text_classification.TextPrediction)
+        head = next((one for one in result.predictions if one.label is not None), None)
+        if head is None:
+            raise InvalidInput("The model has no label for this text.")
+        is_told = form.flag("include_metadata")
+        every = tuple(
+            {"label": one.label, "confidence": percent(one.confidence)} for one in head.top
+        )
+        return schemas.TextReply(
+            classification_id=answer.id,
+            predicted_label=head.label or "",
+            confidence=percent(head.confidence),
+            processing_time=seconds(answer),
+            status="success",
+            classification_type=wanted.kind,
+            model_used=f"{answer.model}@{answer.version}",
+            metadata={"tokens": result.tokens, "truncated": result.truncated} if is_told else None,
+            all_predictions=every if is_told else None,
+        )
+
+    @operation(
+        summary="List the models that these routes use (ModelShip)",
+        access=Access.DEVICE,
+        any_query=True,
+        result=schemas.ModelsReply,
+        tag="Guides",
+        dialect="modelship",
+    )
+    def on_get_models(
+        self, request: falcon.Request, response: falcon.Response
+    ) -> schemas.ModelsReply:
+        """List the models in the caller's scope by what they do."""
+        named = {
+            task: {
+                model: {"name": model, "version": self._engine.active_versions().get(model)}
+                for model in models_for(self._engine, request.context.caller, task)
+            }
+            for task in (IMAGE, OBJECTS, TEXT)
+        }
+        return schemas.ModelsReply(
+            classification_models=named[IMAGE],
+            object_detection_models=named[OBJECTS],
+            text_models=named[TEXT],
+        )
+
+    def _read(self, request: falcon.Request) -> Form:
+        return read_form(request, most_bytes=self._limits.input_bytes)
+
+    def _model(self, request: falcon.Request, task: str, configured: str) -> str:
+        return model_for(self._engine, request.context.caller, task, configured=configured)
+
+    def _detector(self, request: falcon.Request, name: str) -> str:
+        if name in _ITS_OWN_DETECTORS:
+            return self._model(request, OBJECTS, self._settings.detection_model)
+        require_model(request.context.caller, name)
+        if self._engine.task_of(name, None) != OBJECTS:
+            raise InvalidInput(f"The model {name[:64]!r} does not detect objects.")
+        return name
+
+    def _predicted(
+        self,
+        request: falcon.Request,
+        response: falcon.Response,
+        model: str,
+        body: bytes,
+        *,
+        content_type: str,
+        params: dict[str, str] | None = None,
+    ) -> Answer:
+        answer = self._predictor.predict(
+            Request(
+                caller=request.context.caller,
+                model=model,
+                version=None,
+                params=params or {},
+                content_type=content_type,
+                body=body,
+                request_id=request.context.request_id,
+                received_monotonic=request.context.received_monotonic,
+            )
+        )
+        response.set_header("Server-Timing", server_timing(answer.timing))
+        return answer
+
+
+def wanted_text(form: Form) -> WantedText:
+    """Given a form, return which kind of text classification it asks for."""
+    kind = form.fields.get("classification_type", "").strip() or SENTIMENT
+    listed = form.fields.get("custom_categories", "").split(",")
+    categories = [one.strip() for one in listed if one.strip()]
+    return WantedText(kind, {"labels": ",".join(categories)} if categories else {})
+
+
+def text_model(engine: Engine, caller: Caller, wanted: WantedText, *, settings: Dialects) -> str:
+    """Given what is wanted of a text, return the model that does it.
+
+    Categories need one that has no labels of its own; anything else one of that name, or
+    dialects.text_model for `sentiment`. Raise Forbidden or NotFound.
+    """
+    known = list(models_for(engine, caller, TEXT))
+    if wanted.params:
+        for model in known:
+            if not any(engine.status(model, None).labels.values()):
+                return model
+        raise NotFound("No model that tells any categories apart is active here.")
+    if wanted.kind == SENTIMENT and settings.text_model:
+        require_model(caller, settings.text_model)
+        return settings.text_model
+    if wanted.kind in known:
+        return wanted.kind
+    raise NotFound(
+        f"No text model called {wanted.kind[:60]!r} is active here. Active are:"
+        f" {', '.join(known) or 'none'}. Install one under that name, or send custom_categories."
+    )
+
+
+def percent(confidence: float | None) -> float:
+    """Given a confidence from 0 to 1, return it as ModelShip tells it: percent, two decimals."""
+    return round((confidence or 0.0) * 100, 2)
+
+
+def seconds(answer: Answer) -> float:
+    """Given an answer, return how long it took, as ModelShip tells it: seconds."""
+    return round(answer.timing.total_ms / 1000, 3)
+
+
+def _detection(one: object_detection.DetectedObject, *, is_sliced: bool) -> schemas.Detection:
+    x1, y1, x2, y2 = (round(edge) for edge in msgspec.structs.astuple(one.box))
+    level = "low" if one.confidence < _MEDIUM_QUALITY else "medium"
+    is_high = one.confidence >= _HIGH_QUALITY
+    return schemas.Detection(
+        class_name=one.label,
+        class_id=one.class_id,
+        confidence=round(one.confidence, 3),
+        quality_score=round(one.confidence, 3),
+        quality_level="high" if is_high else level,
+        bbox=schemas.BoundingBox(
+            x1=x1,
+            y1=y1,
+            x2=x2,
+            y2=y2,
+            center_x=(x1 + x2) // 2,
+            center_y=(y1 + y2) // 2,
+            width=x2 - x1,
+            height=y2 - y1,
+        ),
+        is_high_quality=is_high,
+        sahi_detected=is_sliced,
+    )
+
+
+def _summary(found: tuple[object_detection.DetectedObject, ...]) -> schemas.Summary:
+    confidences = [one.confidence for one in found]
+    counts: dict[str, int] = {}
+    for one in found:
+        counts[one.label] = counts.get(one.label, 0) + 1
+    return schemas.Summary(
+        unique_classes=len(counts),
+        class_distribution=counts,
+        average_confidence=round(sum(confidences) / max(len(confidences), 1), 3),
+        max_confidence=round(max(confidences, default=0.0), 3),
+        min_confidence=round(min(confidences, default=0.0), 3),
+        high_quality_detections=sum(one >= _HIGH_QUALITY for one in confidences),
+    )

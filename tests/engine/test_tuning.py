@@ -1,0 +1,24 @@
+from appliance.engine.tuning import Tuning, Tunings
+
+FOUND = Tuning(fingerprint="here", cores=2, streams=1, threads=2, in_flight=2)
+
+
+def test_a_tuning_holds_for_this_machine_and_so_many_cores_only() -> None:
+    tunings = Tunings("here")
+    assert tunings.of("cats", 1, cores=2) is None
+    tunings.put("cats", 1, FOUND)
+    assert tunings.of("cats", 1, cores=2) == FOUND
+    assert tunings.of("cats", 1, cores=4) is None
+    assert tunings.of("cats", 2, cores=2) is None
+    elsewhere = Tunings("elsewhere")
+    elsewhere.restore({"cats@1": FOUND})
+    assert elsewhere.of("cats", 1, cores=2) is None
+
+
+def test_the_oldest_goes_when_there_are_too_many() -> None:
+    tunings = Tunings("here")
+    for version in range(1, 1005):
+        kept = tunings.put("cats", version, FOUND)
+    assert len(kept) == 1000
+    assert "cats@1" not in kept
+    assert "cats@1004" in kept
