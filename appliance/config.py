@@ -9,22 +9,19 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-MEBIBYTE = 1024 * 1024
+from appliance.config_values import (
+    MEBIBYTE,
+    PRIVATE_NETWORKS,
+    Bytes,
+    Count,
+    Port,
+    Seconds,
+    Section,
+    Weight,
+)
 
 
-class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    pass
-
-
-Port = Annotated[int, Meta(ge=0, le=65535)]
-Seconds = Annotated[float, Meta(gt=0, le=86400 * 3650)]
-Count = Annotated[int, Meta(ge=1, le=1_000_000)]
-Bytes = Annotated[int, Meta(ge=1, le=1 << 50)]
-Ratio = Annotated[float, Meta(gt=0, lt=1)]
-Weight = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}=[1-9][0-9]{0,3}$")]
-
-
-class Http(_Section, frozen=True):
+class Http(Section, frozen=True):
     """The HTTP listener."""
 
     host: Annotated[
@@ -43,9 +40,7 @@ class Http(_Section, frozen=True):
     control_threads: Annotated[
         Count, Meta(description="Threads kept for health, metrics and administration.")
     ] = 4
-    connections: Annotated[Count, Meta(description="Open connections, all clients together.")] = (
-        256
-    )
+    connections: Annotated[Count, Meta(description="Open connections of all clients.")] = 256
     connections_per_address: Annotated[
         Count, Meta(description="Open connections from one address (loopback is exempt).")
     ] = 64
@@ -69,7 +64,7 @@ class Http(_Section, frozen=True):
     ] = 25.0
 
 
-class State(_Section, frozen=True):
+class State(Section, frozen=True):
     """Where the appliance keeps what it knows."""
 
     dir: Annotated[
@@ -89,7 +84,7 @@ class State(_Section, frozen=True):
     ] = 10 * 1024 * MEBIBYTE
 
 
-class Access(_Section, frozen=True):
+class Access(Section, frozen=True):
     """Who may call."""
 
     required: Annotated[
@@ -114,13 +109,11 @@ class Access(_Section, frozen=True):
     ] = 100
 
 
-class Limits(_Section, frozen=True):
+class Limits(Section, frozen=True):
     """The largest things the appliance accepts."""
 
     body_bytes: Annotated[Bytes, Meta(description="Largest body of any request.")] = 512 * MEBIBYTE
-    input_bytes: Annotated[Bytes, Meta(description="Largest input of one prediction.")] = (
-        32 * MEBIBYTE
-    )
+    input_bytes: Annotated[Bytes, Meta(description="Largest input to predict.")] = 32 * MEBIBYTE
     json_bytes: Annotated[Bytes, Meta(description="Largest JSON body of administration.")] = (
         MEBIBYTE
     )
@@ -149,7 +142,7 @@ class Limits(_Section, frozen=True):
     ] = 1024
 
 
-class Models(_Section, frozen=True):
+class Models(Section, frozen=True):
     """Hosts: the child processes that run models."""
 
     threads: Annotated[
@@ -199,7 +192,7 @@ class Models(_Section, frozen=True):
     weights: Annotated[
         tuple[Weight, ...],
         Meta(
-            description="Shares of the cores, such as \"vehicle-type=3\"; a model that is not"
+            description='Shares of the cores, such as "vehicle-type=3"; a model that is not'
             " named has 1. Empty: each model may use all cores."
         ),
     ] = ()
@@ -225,7 +218,7 @@ class Models(_Section, frozen=True):
     ] = ()
 
 
-class History(_Section, frozen=True):
+class History(Section, frozen=True):
     """Recorded predictions."""
 
     enabled: Annotated[bool, Meta(description="Record every prediction.")] = True
@@ -251,7 +244,7 @@ class History(_Section, frozen=True):
     ] = 90.0
 
 
-class Jobs(_Section, frozen=True):
+class Jobs(Section, frozen=True):
     """Work that is stored first and done later."""
 
     keep_days: Annotated[Seconds, Meta(description="Days a finished job is kept.")] = 30.0
@@ -285,15 +278,13 @@ class Jobs(_Section, frozen=True):
         Seconds, Meta(description="Longest an answer is held with ?wait= until a job has ended.")
     ] = 60.0
     files: Annotated[Count, Meta(description="Most files of one job's request.")] = 100
-    file_bytes: Annotated[Bytes, Meta(description="Largest file of a job's request.")] = (
-        50_000_000
-    )
+    file_bytes: Annotated[Bytes, Meta(description="Largest file of a job's request.")] = 50_000_000
     members: Annotated[Count, Meta(description="Most files inside a zip that a job reads.")] = (
         10_000
     )
 
 
-class Streams(_Section, frozen=True):
+class Streams(Section, frozen=True):
     """Sessions that devices feed over time."""
 
     idle_seconds: Annotated[
@@ -306,9 +297,7 @@ class Streams(_Section, frozen=True):
     waiting_seconds: Annotated[
         Seconds, Meta(description="Longest a chunk waits for the chunk before it.")
     ] = 5.0
-    gateway_host: Annotated[str, Meta(description="Address the WebSocket gateway listens on.")] = (
-        "0.0.0.0"
-    )
+    gateway_host: Annotated[str, Meta(description="Address of the gateway.")] = "0.0.0.0"
     gateway_port: Annotated[Port, Meta(description="TCP port of the WebSocket gateway.")] = 8081
     gateway_connections: Annotated[
         Count, Meta(description="WebSockets open at once, all clients together.")
@@ -328,7 +317,7 @@ class Streams(_Section, frozen=True):
     ] = 30.0
 
 
-class Dialects(_Section, frozen=True):
+class Dialects(Section, frozen=True):
     """Clients of other servers."""
 
     detection_model: Annotated[
@@ -353,24 +342,16 @@ class Dialects(_Section, frozen=True):
     ] = 8 * MEBIBYTE
 
 
-class Metrics(_Section, frozen=True):
+class Metrics(Section, frozen=True):
     """Prometheus."""
 
     public: Annotated[
         tuple[str, ...],
         Meta(description="Networks that may read /metrics without a key."),
-    ] = (
-        "127.0.0.0/8",
-        "::1/128",
-        "10.0.0.0/8",
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "fc00::/7",
-        "fe80::/10",
-    )
+    ] = PRIVATE_NETWORKS
 
 
-class Log(_Section, frozen=True):
+class Log(Section, frozen=True):
     """What is written down about running."""
 
     level: Annotated[
@@ -388,7 +369,7 @@ class Log(_Section, frozen=True):
     ] = 200
 
 
-class Backup(_Section, frozen=True):
+class Backup(Section, frozen=True):
     """Copies of the state."""
 
     dir: Annotated[str, Meta(description="Where backups go. Empty: <state>/backups.")] = ""
