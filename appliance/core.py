@@ -1,7 +1,6 @@
 """Assemble the appliance: every part, built once, in order."""
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,39 +32,16 @@ from appliance.config import Config
 from appliance.config_file import Loaded
 from appliance.engine.canary import CanaryRounds
 from appliance.engine.engine import Engine
-from appliance.errors import StateUnusable
 from appliance.host.confinement import allowed_cores
 from appliance.host.jobs.registry import KINDS, RegisteredKind
 from appliance.library.versions import install_starters, remove_partial_versions
 from appliance.metrics import Metrics
+from appliance.places import Places, places_of, prepared
 from appliance.store.database import FILE_NAME, Database
 from appliance.store.disk import DiskWatch
 from appliance.store.integrity import InstanceLock, StartReport, prepare
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """The directories of one appliance, all below the state directory unless configured."""
-
-    state: Path
-    models: Path
-    cache: Path
-    runtime: Path
-    spool: Path
-    backups: Path
-    jobs: Path
-
-    @property
-    def admin_socket(self) -> Path:
-        """Where the command line finds the running appliance."""
-        return self.runtime / "admin.sock"
-
-    @property
-    def gateway_socket(self) -> Path:
-        """Where the WebSocket gateway finds the running appliance."""
-        return self.runtime / "front.sock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,21 +89,6 @@ class Appliance:
         self.lock.release(is_clean=is_clean)
 
 
-def places_of(config: Config) -> Places:
-    """Given the configuration, return where everything is."""
-    state = Path(config.state.dir).absolute()
-    runtime = config.state.runtime_dir or str(state / "run")
-    return Places(
-        state=state,
-        models=state / "models",
-        cache=Path(config.state.cache_dir or state / "cache"),
-        runtime=Path(runtime),
-        spool=state / "spool",
-        backups=Path(config.backup.dir or state / "backups"),
-        jobs=state / "jobs",
-    )
-
-
 def assemble(
     config: Config,
     clock: Clock,
@@ -141,54 +102,114 @@ def assemble(
     `read_again` reads the settings' files for a reload; without it nothing ever changes.
     Raise StateUnusable or SchemaTooNew, in words for the admin, when the state cannot be used.
     """
-    places = _prepared(places_of(config))
+    ground = _ground(config, clock)
+    backups = _backups(ground, config_text)
+    health = _health(ground, backups)
+    ground.metrics.watch(lambda: readings(health, backups.newest()))
+    tuning = _started_models(ground)
+    models = _models(ground, tuning, job_kinds)
+    health.watch_jobs(models.jobs.jobs.counts)
+    reload = Reload(
+        config,
+        ground.database,
+        clock,
+        read=read_again or (lambda: Loaded(config, sources={})),
+    )
+    return _begun(_together(ground, models, backups=backups, health=health, reload=reload))
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What all other parts stand on."""
+
+    config: Config
+    clock: Clock
+    places: Places
+    lock: InstanceLock
+    metrics: Metrics
+    engine: Engine
+    disk: DiskWatch
+    database: Database
+    recovery: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Models:
+    """The parts by which models come, go and are measured."""
+
+    changes: ModelChanges
+    removal: ModelRemoval
+    library: ModelLibrary
+    jobs: JobParts
+
+
+def _ground(config: Config, clock: Clock) -> _Ground:
+    places = prepared(places_of(config))
     lock = InstanceLock.take(places.state)
     metrics = Metrics()
     engine = _engine(config, places, metrics)
     engine.supervisor.start()  # importing OpenVINO takes longest, so it begins first
     disk = DiskWatch(places.state, reserve_bytes=config.state.reserve_bytes, clock=clock)
     database, report = _database(config, clock, places, lock, disk, metrics)
-    ring = _key_ring(database, clock, places)
-    backups = _backups(config, clock, places, database, disk, config_text)
-    health = _health(config, clock, engine, database, disk, backups, report.lost)
-    metrics.watch(lambda: readings(health, backups.newest()))
-    active = _active_versions(config, clock, places, database)
-    tuning = ModelTuning(database, engine.tunings)
+    return _Ground(config, clock, places, lock, metrics, engine, disk, database, report.lost)
+
+
+def _started_models(ground: _Ground) -> ModelTuning:
+    active = _active_versions(ground)
+    tuning = ModelTuning(ground.database, ground.engine.tunings)
     tuning.restore()
-    engine.start(active, model_settings.traffic(database))
-    changes = ModelChanges(engine, database, clock)
-    streams = StreamSessions(engine, database, clock, config)
-    library = _library(config, clock, places, database, disk, changes)
-    jobs = _jobs(
-        config, clock, places, engine, database, disk, metrics, job_kinds, library, tuning
-    )
-    health.watch_jobs(jobs.jobs.counts)
-    parts = Appliance(
+    ground.engine.start(active, model_settings.traffic(ground.database))
+    return tuning
+
+
+def _models(ground: _Ground, tuning: ModelTuning, kinds: Sequence[RegisteredKind]) -> _Models:
+    engine, database, clock = ground.engine, ground.database, ground.clock
+    removal = ModelRemoval(engine, clock, database=database, models_directory=ground.places.models)
+    changes = ModelChanges(engine, database, clock, after_activation=removal.prune_versions)
+    library = _library(ground, changes)
+    return _Models(changes, removal, library, _jobs(ground, kinds, library, tuning))
+
+
+def _together(
+    ground: _Ground, models: _Models, *, backups: Backups, health: HealthCheck, reload: Reload
+) -> Appliance:
+    config, clock, database = ground.config, ground.clock, ground.database
+    ring = _key_ring(database, clock, ground.places)
+    streams = StreamSessions(ground.engine, database, clock, config)
+    return Appliance(
         config=config,
         clock=clock,
-        places=places,
-        disk=disk,
+        places=ground.places,
+        disk=ground.disk,
         database=database,
-        metrics=metrics,
-        engine=engine,
-        canary=CanaryRounds(engine, interval_seconds=config.models.canary_seconds),
-        maintenance=_maintenance(config, clock, database, disk, streams),
+        metrics=ground.metrics,
+        engine=ground.engine,
+        canary=CanaryRounds(ground.engine, interval_seconds=config.models.canary_seconds),
+        maintenance=Maintenance(
+            config.history,
+            clock,
+            database=database,
+            disk=ground.disk,
+            expire_streams=streams.expire,
+        ),
         key_ring=ring,
         gate=Gate(ring, clock, access=config.access, metrics=config.metrics),
-        predictor=Predictor(engine, database, clock, config.history, metrics),
-        model_changes=changes,
-        library=library,
-        removal=ModelRemoval(engine, clock, database=database, models_directory=places.models),
-        tending=_tending(clock, engine, database, changes, metrics),
+        predictor=Predictor(ground.engine, database, clock, config.history, ground.metrics),
+        model_changes=models.changes,
+        library=models.library,
+        removal=models.removal,
+        tending=_tending(ground, models.changes),
         streams=streams,
-        jobs=jobs,
+        jobs=models.jobs,
         backups=backups,
         health=health,
-        reload=Reload(
-            config, database, clock, read=read_again or (lambda: Loaded(config, sources={}))
-        ),
-        lock=lock,
+        reload=reload,
+        lock=ground.lock,
     )
+
+
+def _begun(parts: Appliance) -> Appliance:
+    """Start what works by itself, and return the parts."""
     _tell_of_reloads(parts)
     parts.canary.start()
     parts.tending.start()
@@ -209,61 +230,47 @@ def _tell_of_reloads(parts: Appliance) -> None:
     parts.reload.tell_text(parts.backups.use_config_text)
 
 
-def _tending(
-    clock: Clock, engine: Engine, database: Database, changes: ModelChanges, metrics: Metrics
-) -> ModelTending:
+def _tending(ground: _Ground, changes: ModelChanges) -> ModelTending:
     rollbacks = AutoRollbacks(
-        engine, database, clock, changes, on_rollback=metrics.auto_rolled_back
+        ground.engine,
+        ground.database,
+        ground.clock,
+        changes,
+        on_rollback=ground.metrics.auto_rolled_back,
     )
-    return ModelTending((engine.end_idle, rollbacks.run_round))
+    return ModelTending((ground.engine.end_idle, rollbacks.run_round))
 
 
 def _jobs(
-    config: Config,
-    clock: Clock,
-    places: Places,
-    engine: Engine,
-    database: Database,
-    disk: DiskWatch,
-    metrics: Metrics,
-    kinds: Sequence[RegisteredKind],
-    library: ModelLibrary,
-    tuning: ModelTuning,
+    ground: _Ground, kinds: Sequence[RegisteredKind], library: ModelLibrary, tuning: ModelTuning
 ) -> JobParts:
     return job_parts(
-        config,
-        clock,
-        engine=engine,
-        database=database,
-        disk=disk,
-        directory=places.jobs,
-        models=places.models,
-        cache=places.cache,
-        threads=config.models.threads or allowed_cores(),
+        ground.config,
+        ground.clock,
+        engine=ground.engine,
+        database=ground.database,
+        disk=ground.disk,
+        directory=ground.places.jobs,
+        models=ground.places.models,
+        cache=ground.places.cache,
+        threads=ground.config.models.threads or allowed_cores(),
         install_version=library.install_made,
-        on_end=metrics.job_ended,
+        on_end=ground.metrics.job_ended,
         on_result=tuning.keep,
         kinds=kinds,
     )
 
 
-def _library(
-    config: Config,
-    clock: Clock,
-    places: Places,
-    database: Database,
-    disk: DiskWatch,
-    changes: ModelChanges,
-) -> ModelLibrary:
+def _library(ground: _Ground, changes: ModelChanges) -> ModelLibrary:
     return ModelLibrary(
-        config,
-        clock,
-        database=database,
-        disk=disk,
+        ground.config,
+        ground.clock,
+        database=ground.database,
+        disk=ground.disk,
         places=ImportPlaces(
-            models=places.models,
-            cache=places.cache,
-            threads=config.models.threads or allowed_cores(),
+            models=ground.places.models,
+            cache=ground.places.cache,
+            threads=ground.config.models.threads or allowed_cores(),
         ),
         activate=changes.activate,
     )
@@ -311,15 +318,14 @@ def _database(
     return database, report
 
 
-def _active_versions(
-    config: Config, clock: Clock, places: Places, database: Database
-) -> dict[str, int | None]:
-    remove_partial_versions(places.models)
-    finish_removals(database, places.models)
-    if config.models.starter:
-        install_starters(places.models, removed=removed_starters(database))
-        install_text_models(places.models, removed=removed_starters(database))
-    return register_models(database, places.models, clock)
+def _active_versions(ground: _Ground) -> dict[str, int | None]:
+    models, database = ground.places.models, ground.database
+    remove_partial_versions(models)
+    finish_removals(database, models)
+    if ground.config.models.starter:
+        install_starters(models, removed=removed_starters(database))
+        install_text_models(models, removed=removed_starters(database))
+    return register_models(database, models, ground.clock)
 
 
 def _key_ring(database: Database, clock: Clock, places: Places) -> KeyRing:
@@ -328,65 +334,27 @@ def _key_ring(database: Database, clock: Clock, places: Places) -> KeyRing:
     return ring
 
 
-def _backups(
-    config: Config,
-    clock: Clock,
-    places: Places,
-    database: Database,
-    disk: DiskWatch,
-    config_text: str,
-) -> Backups:
+def _backups(ground: _Ground, config_text: str) -> Backups:
     return Backups(
-        config.backup,
-        clock,
-        database=database,
-        disk=disk,
-        directory=places.backups,
-        models_directory=places.models,
+        ground.config.backup,
+        ground.clock,
+        database=ground.database,
+        disk=ground.disk,
+        directory=ground.places.backups,
+        models_directory=ground.places.models,
         config_text=config_text,
     )
 
 
-def _health(
-    config: Config,
-    clock: Clock,
-    engine: Engine,
-    database: Database,
-    disk: DiskWatch,
-    backups: Backups,
-    recovery: str,
-) -> HealthCheck:
+def _health(ground: _Ground, backups: Backups) -> HealthCheck:
     return HealthCheck(
-        config,
-        clock,
-        engine=engine,
-        database=database,
-        disk=disk,
+        ground.config,
+        ground.clock,
+        engine=ground.engine,
+        database=ground.database,
+        disk=ground.disk,
         newest_backup=backups.newest,
-        clock_state=lambda: "suspect" if database.status().clock_is_suspect else "ok",
-        recovery=recovery,
+        clock_state=lambda: "suspect" if ground.database.status().clock_is_suspect else "ok",
+        recovery=ground.recovery,
         is_unsound=backups.is_unsound,
     )
-
-
-def _maintenance(
-    config: Config, clock: Clock, database: Database, disk: DiskWatch, streams: StreamSessions
-) -> Maintenance:
-    return Maintenance(
-        config.history, clock, database=database, disk=disk, expire_streams=streams.expire
-    )
-
-
-def _prepared(places: Places) -> Places:
-    """Create the directories, readable by nobody else."""
-    try:
-        places.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for directory in (places.models, places.cache, places.spool, places.backups, places.jobs):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        places.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as fault:
-        raise StateUnusable(
-            f"{fault.filename} cannot be created: {fault.strerror}. Make its parent writable for"
-            f" the user {os.geteuid()} or set state.dir elsewhere."
-        ) from None
-    return places

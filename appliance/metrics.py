@@ -75,7 +75,7 @@ COUNTED: dict[str, Family] = {
         "counter", "Model versions that did not become ready.", ("model",)
     ),
     "auto_rollbacks_total": Family(
-        "counter", "Versions that did worse once active and gave way to the one before.", ("model",)
+        "counter", "Versions that did worse once active and gave way.", ("model",)
     ),
     "predictions_recorded_total": Family("counter", "Predictions accepted for writing."),
     "predictions_unrecorded_total": Family(

@@ -50,7 +50,7 @@ def main() -> int:
     table = tomllib.loads(TABLE.read_text(encoding="utf-8"))
     wheels = list(_wheels(table["licences"]))
     libraries = list(_libraries(table["library"]))
-    models = list(_models())
+    models = [*_models(), *_heads()]
     faults = _faults(wheels, libraries)
     if faults:
         print("\n".join(faults), file=sys.stderr)
@@ -153,6 +153,20 @@ def _models() -> Iterator[Part]:
             copyright="the authors of the inference appliance; data: see its card.md",
             kind="model",
             files=[f"model.bin {_sha256(manifest.parent / 'model.bin')}"],
+        )
+
+
+def _heads() -> Iterator[Part]:
+    """Weights of ours that wait for an encoder which does not ship."""
+    for head in sorted((ROOT / "appliance" / "text_models").glob("*/head.safetensors")):
+        yield Part(
+            name=f"{head.parent.name} (head)",
+            version="1",
+            licence="Apache-2.0",
+            home="",
+            copyright="the authors of the inference appliance; data: see its card.md",
+            kind="model",
+            files=[f"head.safetensors {_sha256(head)}"],
         )
 
 

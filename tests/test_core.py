@@ -10,7 +10,7 @@ import pytest
 
 from appliance.clock import SystemClock
 from appliance.config import Config, Models, State
-from appliance.core import Appliance, assemble, places_of
+from appliance.core import Appliance, assemble
 from appliance.errors import StateUnusable
 from tests.tiny_models import write_colour_model
 
@@ -76,13 +76,6 @@ def test_it_starts_again_on_what_it_left(config: Config) -> None:
     finally:
         again.stop()
 
-
-def test_every_place_lies_below_the_state_unless_configured() -> None:
-    places = places_of(Config(state=State(dir="/somewhere")))
-    assert places.models == Path("/somewhere/models")
-    assert places.admin_socket == Path("/somewhere/run/admin.sock")
-    elsewhere = places_of(Config(state=State(dir="/somewhere", cache_dir="/cache")))
-    assert elsewhere.cache == Path("/cache")
 
 
 def test_a_state_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:

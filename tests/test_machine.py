@@ -38,3 +38,9 @@ def test_temperatures_are_named_by_chip_and_sensor(monkeypatch: pytest.MonkeyPat
     sensors = {"coretemp": [Sensor("Core 0", 51.0), Sensor("", 40.5)]}
     monkeypatch.setattr(psutil, "sensors_temperatures", lambda: sensors, raising=False)
     assert machine.temperatures() == {("coretemp/Core 0",): 51.0, ("coretemp/1",): 40.5}
+
+
+def test_measurements_are_valid_for_this_machine_with_so_many_cores() -> None:
+    assert machine.fingerprint(2) == machine.fingerprint(2) != machine.fingerprint(3)
+    assert machine.cpu_model() in machine.fingerprint(2)
+    assert "2 cores; OpenVINO 2" in machine.fingerprint(2)

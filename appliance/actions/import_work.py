@@ -17,7 +17,7 @@ from appliance.actions.register_models import version_of
 from appliance.clock import Clock
 from appliance.config import Config
 from appliance.engine.import_process import run_import
-from appliance.errors import ModelInvalid, Problem, ShuttingDown
+from appliance.errors import DatabaseUnavailable, ModelInvalid, Problem, ShuttingDown
 from appliance.host.import_specification import ImportEvent, ImportSpecification
 from appliance.host.specification import HostSpecification
 from appliance.library.import_format import recognise
@@ -110,10 +110,7 @@ class ImportWork:
         )
         self._current = order
         try:
-            self._finish(caller, self._imported(incoming, order))
-            if order.request.activate:
-                self._let_answer(caller, order.request.name, order.version)
-            incoming.discard()
+            place = self._imported(incoming, order)
         except ShuttingDown:
             incoming.accept(order)  # this attempt does not count
             raise
@@ -122,9 +119,27 @@ class ImportWork:
         except OSError as fault:
             words = f"It could not be stored: {fault.strerror or fault}."
             self._refuse(incoming, order, words)
+        else:
+            self._complete(caller, incoming, order, place)
         finally:
             self._current = None
             self._on_change()
+
+    def _complete(
+        self, caller: Caller, incoming: Incoming, order: Order, place: VersionDirectory
+    ) -> None:
+        """Keep that a version in the library is ready, and let it answer if that was asked for.
+
+        When the database cannot take it now, the next start does all of this again.
+        """
+        try:
+            self._finish(caller, place)
+            if order.request.activate:
+                self._let_answer(caller, order.request.name, order.version)
+        except DatabaseUnavailable as problem:
+            _log.error("import not finished", extra={"reason": problem.detail})
+            return
+        incoming.discard()
 
     def is_at_work(self, name: str, version: int) -> bool:
         """Return whether this version is the one that is worked on, ready already or not."""

@@ -78,10 +78,10 @@ class ModelRemoval:
         for version in self._dispensable(model):
             try:
                 self.remove(caller, model, version)
-            except Problem as problem:
+            except (Problem, OSError) as fault:
                 _log.info(
                     "old version kept",
-                    extra={"model": f"{model}@{version}", "reason": problem.detail},
+                    extra={"model": f"{model}@{version}", "reason": str(fault)},
                 )
             else:
                 removed.append(version)

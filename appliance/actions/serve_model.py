@@ -48,7 +48,16 @@ class _Change(NamedTuple):
 class ModelChanges:
     """Changes of what is served. Threads: any; the engine does one change of a model at a time."""
 
-    def __init__(self, engine: Engine, database: Database, clock: Clock) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        database: Database,
+        clock: Clock,
+        *,
+        after_activation: Callable[[Caller, str], object] = lambda caller, model: None,
+    ) -> None:
+        """Given the parts, change what is served; `after_activation` may let old versions go."""
+        self._after_activation = after_activation
         self._engine = engine
         self._database = database
         self._clock = clock
@@ -101,6 +110,7 @@ class ModelChanges:
             rule = model_settings.policy(self._database, model).auto_rollback
         commit = self._commit(_Change(caller, "model.activate", model, version, rule=rule))
         before = self._engine.activate(model, version, commit=commit)
+        self._after_activation(caller, model)
         return Switched(model=model, active_version=version, previous_version=before)
 
     def roll_back(self, caller: Caller, model: str) -> Switched:

@@ -93,7 +93,7 @@ class JobSubmission:
 
         Raise NotFound for no such kind, model or version, Forbidden outside the caller's models,
         InvalidInput for parameters that do not fit, Conflict for an idempotency key that was sent
-        with other content, PayloadTooLarge, Overloaded when too many jobs wait, InsufficientStorage.
+        with other content, PayloadTooLarge, Overloaded when too many wait, InsufficientStorage.
         """
         kind = kind_named(wanted.kind, self._kinds)
         given = _fitting(kind, wanted.params)

@@ -24,7 +24,7 @@ from appliance.cli.owner import become_owner_of
 from appliance.cli.printing import print_json, print_table
 from appliance.clock import SystemClock
 from appliance.config import Config
-from appliance.core import places_of
+from appliance.places import places_of
 
 _BACKUPS = "/api/v1/backups"
 _TRIAL_SECONDS = 120.0

@@ -18,10 +18,10 @@ from appliance.actions.doctor import FAULT, OK, WARNING, Finding, Scene, examine
 from appliance.cli.connection import Connection, connection_of
 from appliance.cli.monitor import systemd_property
 from appliance.cli.printing import print_json, printable
-from appliance.start import read_loaded
 from appliance.clock import SystemClock
 from appliance.config import Config
-from appliance.core import places_of
+from appliance.places import places_of
+from appliance.start import read_loaded
 from appliance.store import rotation
 
 _ANSWER_SECONDS = 5.0

@@ -12,8 +12,8 @@ from appliance.cli.owner import become_owner_of
 from appliance.cli.printing import print_json
 from appliance.clock import SystemClock, utc_text
 from appliance.config import Config
-from appliance.core import places_of
 from appliance.errors import Fault
+from appliance.places import places_of
 from appliance.store import restore, rotation
 from appliance.store.files import write_durably
 

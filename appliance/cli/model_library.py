@@ -37,12 +37,22 @@ def _described(command: Command) -> Any:
             help="Labels, one on each line; may be repeated for several heads.",
         ),
         click.option("--decoder", help="How a detector's output is read, such as yolox."),
-        click.option("--activation", type=click.Choice(["none", "softmax", "sigmoid"])),
+        click.option(
+            "--activation",
+            type=click.Choice(["none", "softmax", "sigmoid"]),
+            help="What turns its scores into confidences.",
+        ),
         click.option("--mean", metavar="N[,N,N]", help="Subtracted from each channel."),
         click.option("--scale", metavar="N[,N,N]", help="Each channel is divided by it."),
         click.option("--layout", help="Order of the input's dimensions, such as NCHW."),
-        click.option("--color", type=click.Choice(["RGB", "BGR", "GRAY"])),
-        click.option("--resize", type=click.Choice(["stretch", "letterbox", "crop"])),
+        click.option(
+            "--color", type=click.Choice(["RGB", "BGR", "GRAY"]), help="Order of its colours."
+        ),
+        click.option(
+            "--resize",
+            type=click.Choice(["stretch", "letterbox", "crop"]),
+            help="How a picture of another shape is made to fit.",
+        ),
         click.option("--size", metavar="WxH", help="For a model that takes pictures of any size."),
     )
     for option in reversed(options):

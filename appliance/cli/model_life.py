@@ -122,7 +122,12 @@ def traffic(
 
 @model.command()
 @_name
-@click.option("--auto-rollback/--no-auto-rollback", "has_auto_rollback", default=None)
+@click.option(
+    "--auto-rollback/--no-auto-rollback",
+    "has_auto_rollback",
+    default=None,
+    help="Whether a version that does worse in its first minutes goes back by itself.",
+)
 @click.option("--watch-seconds", type=float, help="How long a new version is watched.")
 @click.option("--max-error-rate", type=float, help="Most failed calls more than before, 0 to 1.")
 @click.option("--max-latency-ratio", type=float, help="Most time, as a multiple of before.")

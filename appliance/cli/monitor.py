@@ -23,7 +23,7 @@ from appliance.cli.connection import Connection, connection_of
 from appliance.cli.drill import last_drill
 from appliance.clock import SystemClock
 from appliance.config import Config
-from appliance.core import places_of
+from appliance.places import places_of
 from appliance.store import rotation
 
 _PREFIX = "inference_appliance_box_"

@@ -7,10 +7,10 @@ import os
 import click
 
 from appliance import log, systemd
-from appliance.start import read_loaded
 from appliance.clock import SystemClock
 from appliance.config_file import as_toml
 from appliance.core import assemble
+from appliance.start import read_loaded
 from appliance.web.serve import Serving
 
 

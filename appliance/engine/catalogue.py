@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from appliance.errors import ModelInvalid, NotFound
+from appliance.library import text_package
 from appliance.library.manifest import Manifest, read_manifest
 from appliance.library.versions import VersionDirectory, installed_versions, versions_of
 
@@ -68,7 +69,8 @@ class Catalogue:
         """
         versions = {place.version: place for place in versions_of(self._directory, model)}
         if not versions:
-            raise NotFound(f"Request for unknown model: {model[:100]!r} is not found.")
+            words = f"Request for unknown model: {model[:100]!r} is not found."
+            raise NotFound(words + text_package.hint(model))
         number = max(versions) if version is None else version
         if number not in versions:
             known = ", ".join(str(each) for each in sorted(versions))

@@ -23,6 +23,7 @@ from appliance.library.model_facts import (
 from appliance.library.told import Told, told_by
 
 _CLASSIFICATION, _DETECTION = "image-classification", "object-detection"
+_EMBEDDING = "embedding"
 _TEXTS = "text-classification"
 _IMAGENET = frozenset({1000, 1001})
 _YOLO = frozenset({"yolov5", "yolov8", "yolov8-nms"})
@@ -240,6 +241,9 @@ class _Finding:
         )
 
     def _heads(self, task: str) -> tuple[Output, ...]:
+        if task == _EMBEDDING:
+            pooled = [one for one in self.facts.outputs if classes_of(one.shape)]
+            return (Output(tensor=(pooled or list(self.facts.outputs))[0].name),)
         if task not in (_CLASSIFICATION, _TEXTS):
             return tuple(Output(tensor=one.name) for one in self.facts.outputs)
         return tuple(self._head(one) for one in self.facts.outputs)

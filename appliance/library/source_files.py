@@ -1,6 +1,7 @@
 """Which of the files somebody sent is the model, and which say something about it."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def find_source(directory: Path) -> Source:
     return Source(
         format=kind,
         model=model,
-        labels=_labels(files, model),
+        labels=_labels(files, {home, directory}),
         manifest=_only(home / "manifest.toml"),
         golden=home / "golden" if (home / "golden" / "samples.json").is_file() else None,
         kept=tuple(home / name for name in sorted(_KEPT) if (home / name).is_file()),
@@ -128,12 +129,12 @@ def _require_other_half(model: Path, kind: Format) -> None:
         )
 
 
-def _labels(files: list[Path], model: Path) -> dict[str, Path]:
+def _labels(files: list[Path], places: Collection[Path]) -> dict[str, Path]:
     """Return texts that may name the classes, by name, the plainest first."""
     beside = [
         path
         for path in files
-        if path.parent == model.parent
+        if path.parent in places
         and path.suffix.lower() in _TEXT_SUFFIXES
         and path.name.lower() not in _NOT_LABELS
         and path.stat().st_size <= _MOST_TEXT_BYTES

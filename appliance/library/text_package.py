@@ -32,6 +32,13 @@ HOW_TO_GET_IT = (
 )
 
 
+def hint(model: str) -> str:
+    """Given a name that no installed model has, return how to get it where it can be built."""
+    if model not in {path.parent.name for path in RECIPES.glob("*/manifest.toml")}:
+        return ""
+    return f" It is built from the package {PACKAGE}. {HOW_TO_GET_IT}"
+
+
 def installed_folder() -> Path | None:
     """Return the folder of the package's model where it is installed beside us, or None."""
     found = importlib.util.find_spec(_MODULE)

@@ -19,6 +19,9 @@ _IDENTIFIER = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 _PATH_SCHEMAS: dict[str, dict[str, Any]] = {
     "model": {"type": "string", "pattern": r"^[a-z0-9][a-z0-9._-]{0,63}$"},
     "version": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
+    # TensorFlow Serving's: 0 is whichever answers.
+    "model_version": {"type": "integer", "minimum": 0, "maximum": 9_999_999_999},
+    "label": {"type": "string", "enum": ["stable", "latest"]},
     "prediction_id": {"type": "string", "pattern": _IDENTIFIER},
     "stream_id": {"type": "string", "pattern": _IDENTIFIER},
     "job_id": {"type": "string", "pattern": _IDENTIFIER},

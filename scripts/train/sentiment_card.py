@@ -12,6 +12,8 @@ Says whether a sentence of an English review is negative or positive.
 - One sentence or a few, in English, that judge something: goods, films, places to eat.
 - It always answers one of its two labels. A sentence that judges nothing gets an answer too, which
   means nothing. Irony and comparisons ("better than the last one, which was useless") mislead it.
+- It knows the words of goods, films and restaurants. Of hotels, for one, it knows little: it calls
+  "Friendly staff and a spotless room." negative. Measure it on your own sentences first.
 - Do not use it to decide about people.
 
 ## Data and credit
@@ -50,7 +52,8 @@ Tried and left out, on splits of the same kind: one regression whose layers and 
 by cross-validation within the four fifths 91.7 % and, with a wider choice, 91.0 %; the last layer
 alone 90.9 %; maxima and minima of tokens beside the means 91.7 %; small networks of 64 units
 91.5 %; a support vector machine with a radial kernel on three layers 92.2 %, within chance of the
-others, with 900 vectors to carry.
+others, with 900 vectors to carry. The first two were measured on these very fifths before this
+recipe was settled on, so its number may flatter it by a little; the three are within chance.
 
 ## How to make it again
 

@@ -100,13 +100,9 @@ class Scene:
         )
         write_colour_model(engine.models_directory, name="m")
         write_colour_model(engine.models_directory, name="m", version=2)
-        self.changes.load(ADMIN, "m", None)
+        for version in (1, 2):
+            models.add_version(database, _version(version))
         self.changes.activate(ADMIN, "m", 1)
-        models.add_version(database, _version(2)) if not _known(database) else None
-
-
-def _known(database: Database) -> bool:
-    return models.get_version(database, "m", 2) is not None
 
 
 def _version(number: int) -> models.Version:
@@ -119,7 +115,6 @@ def _version(number: int) -> models.Version:
 def scene(tmp_path: Path) -> Iterator[Scene]:
     clock = ManualClock()
     with running(tmp_path) as engine, opened(tmp_path / "state", clock) as database:
-        models.add_version(database, _version(1))
         yield Scene(engine, database, clock)
 
 

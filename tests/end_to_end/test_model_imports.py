@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import pytest
+
 from tests.end_to_end.conftest import Start
 from tests.end_to_end.running import Running, wait_for
 from tests.shared_data import shared_file
@@ -121,6 +123,7 @@ def begin_upload(running: Running, sent_bytes: int) -> http.client.HTTPConnectio
     return connection
 
 
+@pytest.mark.timeout(400)  # eleven starts of the appliance
 def test_a_kill_at_each_tenth_of_an_upload_leaves_nothing(start_one: Start) -> None:
     """C-52, while the bytes arrive."""
     running = start_one(has_models=False)

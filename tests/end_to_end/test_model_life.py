@@ -1,4 +1,4 @@
-"""Versions come and go without a dropped request: group G of the catalogue, by the whole product."""
+"""Versions come and go without a dropped request: group G of the catalogue, whole product."""
 
 import json
 import shutil

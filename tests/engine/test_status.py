@@ -37,3 +37,15 @@ def test_no_count_is_lost_among_threads() -> None:
         thread.join()
     found = counters.statistics()
     assert (found.success_count, found.inference_count, found.fail_count) == (2000, 4000, 2000)
+
+
+def test_batch_sizes_are_summed_apart_and_not_without_end() -> None:
+    counters = Counters()
+    for batch in (8, 1, 8):
+        counters.succeeded(0.0, 0.001, 0.002, 0.003, batch=batch)
+    assert [(one.batch_size, one.count) for one in counters.batches()] == [(1, 1), (8, 2)]
+    assert counters.batches()[1].compute_infer_ns == 4_000_000
+    for batch in range(1, 1000):
+        counters.succeeded(0.0, 0.001, 0.002, 0.003, batch=batch)
+    assert len(counters.batches()) == 64
+    assert counters.statistics().execution_count == 1002

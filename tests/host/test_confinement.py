@@ -133,3 +133,33 @@ def test_files_the_kernel_does_not_have_are_no_fault(tmp_path: Path) -> None:
 
 def test_this_machine_has_a_core() -> None:
     assert 1 <= allowed_cores() <= len(os.sched_getaffinity(0))
+
+
+LEAVER = """
+import os, socket, sys
+from appliance.host.confinement import leave_network
+print(leave_network())
+for attempt in (lambda: socket.socket(), lambda: socket.socket(socket.AF_UNIX),
+                lambda: os.execv("/bin/true", ["true"])):
+    try:
+        attempt()
+        print("done")
+    except PermissionError:
+        print("refused")
+print(len(open("/proc/net/dev").read().splitlines()) <= 3)
+import threading
+thread = threading.Thread(target=print, args=("thread",))
+thread.start()
+thread.join()
+"""
+
+
+def test_a_process_that_left_the_network_opens_no_socket_and_starts_no_program() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVER], capture_output=True, text=True, timeout=60
+    )
+    lines = done.stdout.splitlines()
+    if lines[:1] != ["True"]:
+        pytest.skip("this machine's kernel or architecture allows neither way")
+    assert lines[1:4] == ["refused"] * 3
+    assert lines[-1] == "thread"

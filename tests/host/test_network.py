@@ -113,7 +113,7 @@ def test_whatever_goes_wrong_with_one_of_many_the_others_are_waited_for(models: 
     task = network(write_colour_model(models)).task
     good = {"image": NOISE}
     for wrong in ({"image": object()}, {"nothing": NOISE}):
-        with pytest.raises(Exception) as caught:  # noqa: PT011 - OpenVINO's own kinds of it
+        with pytest.raises(Exception) as caught:
             task.infer_many([good, good, wrong, good])
         assert caught.value
         assert len(task.infer_many([good] * 3)) == 3
@@ -230,3 +230,16 @@ def test_a_fault_is_told_by_its_last_line_without_paths() -> None:
     assert first_words(fault) == "Unable to read the model: … please"
     assert first_words(RuntimeError("")) == "RuntimeError"
     assert first_words(RuntimeError("Check 'x' failed")) == "Check 'x' failed"
+
+
+def test_streams_can_be_fewer_than_threads(models: Path) -> None:
+    place = write_colour_model(models)
+    built = Network(
+        place.directory,
+        read_manifest(place.directory),
+        cache_directory=models.parent / "cache",
+        threads=2,
+        streams=1,
+    )
+    assert built.task.property("NUM_STREAMS") == 1
+    assert built.task.property("INFERENCE_NUM_THREADS") == 2

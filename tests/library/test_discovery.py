@@ -148,6 +148,16 @@ def test_a_model_without_pictures_gets_its_task_from_the_admin() -> None:
     assert [one.tensor for one in manifest.inputs] == ["bytes"]
 
 
+def test_a_tokenizer_beside_the_model_is_named_in_its_manifest() -> None:
+    outputs = (tensor("hidden", -1, -1, 384), tensor("pooled", -1, 384))
+    words = facts(*outputs, picture=tensor("input_ids", -1, -1, kind="i64"))
+    request = msgspec.convert({"name": "m", "task": "embedding"}, ImportRequest)
+    manifest = propose(words, request, version=1, beside={}, has_tokenizer=True).manifest
+    assert manifest.tokenizer is not None
+    assert manifest.tokenizer.file == "tokenizer.json"
+    assert [one.tensor for one in manifest.outputs] == ["pooled"]
+
+
 def test_a_detector_whose_output_is_not_known_is_asked_about() -> None:
     found = proposed(facts(LOGITS), task="object-detection")
     assert "--decoder" in found.missing[0]
@@ -177,3 +187,17 @@ def test_the_size_is_what_was_said_or_what_the_file_says() -> None:
         320,
     )
     assert size_wanted(plain, {}) is None
+
+
+def test_a_tokenizer_beside_a_text_model_is_named_in_its_manifest() -> None:
+    known = msgspec.structs.replace(
+        facts(tensor("logits", -1, 2)),
+        inputs=(tensor("input_ids", -1, -1, kind="i64"), tensor("mask", -1, -1, kind="i64")),
+    )
+    request = ImportRequest(name="m", task="text-classification")
+    beside = {"labels.txt": ("bad", "good")}
+    found = propose(known, request, version=1, beside=beside, has_tokenizer=True)
+    assert found.missing == ()
+    assert found.manifest.tokenizer is not None
+    assert [one.tensor for one in found.manifest.inputs] == ["input_ids", "mask"]
+    assert found.manifest.outputs[0].labels == "labels.txt"

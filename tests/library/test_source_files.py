@@ -82,6 +82,11 @@ def test_what_is_missing_or_too_much_is_said(
     assert isinstance(raised.value, InvalidInput | UnsupportedMedia)
 
 
+def test_labels_sent_beside_an_archive_are_found_too(tmp_path: Path) -> None:
+    source = found(tmp_path, {"export/m.onnx": onnx_model(), "labels.txt": b"a\n"})
+    assert list(source.labels) == ["labels.txt"]
+
+
 def test_names_tell_which_texts_may_hold_labels(tmp_path: Path) -> None:
     names = ("labels.txt", "coco_classes.txt", "imagenet_labels.txt", "labelmap.pbtxt")
     for name in (*names, "metadata.yaml", "labels-type.txt", "notes.txt", "labels.bin"):

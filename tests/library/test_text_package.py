@@ -87,5 +87,10 @@ def test_an_installed_package_is_found(tmp_path: Path, monkeypatch: pytest.Monke
     assert read(tmp_path / "out") == CONTENT
 
 
+def test_a_model_that_can_be_built_is_told_how() -> None:
+    assert "add-text --package" in text_package.hint("text-embedding")
+    assert text_package.hint("../sentiment") == text_package.hint("other") == ""
+
+
 def test_the_weights_are_the_ones_that_were_published() -> None:
     assert SHA256[WEIGHTS].startswith("53aa51172d142c89")

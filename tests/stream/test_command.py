@@ -11,7 +11,7 @@ import click.testing
 import msgspec
 
 from appliance.config import Config
-from appliance.core import places_of
+from appliance.places import places_of
 from appliance.stream.command import front_socket_path, program
 from tests.end_to_end.running import ROOT, command
 

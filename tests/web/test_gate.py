@@ -91,3 +91,12 @@ def test_a_rule_that_fails_is_a_problem_not_a_hang(serve, caplog):
     with serving.client() as client:
         assert client.ask("/echo", b"x").slug == "internal"
     assert "no such route table" in caplog.text
+
+
+def test_where_the_key_is_in_the_body_a_larger_one_is_taken():
+    rules, asked = gate(unknown_body=lambda path: 200_000 if path == "/p" else 0)
+    assert rules.admit(request("/p", 200_000), "10.0.0.1") is Lane.INFERENCE
+    assert asked == []
+    with pytest.raises(errors.Unauthenticated, match="200000"):
+        rules.admit(request("/p", 200_001), "10.0.0.1")
+    assert rules.unknown_bytes("/x") == ANONYMOUS_BODY_BYTES, "never less than anywhere else"

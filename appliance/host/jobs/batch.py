@@ -11,6 +11,7 @@ from appliance.host.hosted_model import HostedModel, LoadFailed, load
 from appliance.host.jobs.batch_items import Item, count_items, items
 from appliance.host.jobs.batch_params import BatchParams
 from appliance.host.jobs.contract import JobResult, JobRun
+from appliance.host.jobs.courtesy import Courtesy
 from appliance.host.specification import MACHINE, HostSpecification
 
 #: Outcomes shown in the result's document; all of them are in results.jsonl.
@@ -44,7 +45,7 @@ class Batch:
         run.report(0.0, f"loading {params.model}@{params.version}")
         model = loaded(run.specifications[f"{params.model}@{params.version}"])
         began = time.monotonic()
-        tally = _Tally()
+        tally, courtesy = _Tally(), Courtesy()
         with (
             (run.results / "results.jsonl").open("wb") as lines,
             (run.results / "results.csv").open("w", newline="", encoding="utf-8") as table,
@@ -53,6 +54,7 @@ class Batch:
             rows.writerow(_COLUMNS)
             for number, item in enumerate(items(run.inputs, run.limits)):
                 run.report(number / max(total, 1), f"{number} of {total} files")
+                courtesy.give_way()
                 outcome = predicted(model, params.params, item)
                 line = msgspec.json.encode(outcome)
                 lines.write(line + b"\n")

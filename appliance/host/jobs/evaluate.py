@@ -50,6 +50,7 @@ class Evaluate:
             data.sample(params.most_items),
             asker(model, asked),
             head=params.head,
+            labels=params.params.get("labels", ()),
             report=lambda share, words: run.report(_READ_SHARE + share * (1 - _READ_SHARE), words),
             until_monotonic=began + params.most_seconds,
         )

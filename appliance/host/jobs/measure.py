@@ -14,6 +14,7 @@ from appliance.host.hosted_model import HostedModel
 from appliance.host.jobs import classification_metrics
 from appliance.host.jobs.box_scores import BoxScores, WorkingPoint
 from appliance.host.jobs.classification_metrics import ClassificationScore
+from appliance.host.jobs.courtesy import Courtesy
 from appliance.host.jobs.label_index import LabelIndex, some
 from appliance.host.jobs.labelled_data import Item, LabelledSet, readable_payload
 from appliance.tasks.contract import Model, Payload, Task
@@ -130,19 +131,23 @@ def measure(
     ask: Ask,
     *,
     head: str = "",
+    labels: Sequence[str] = (),
     report: Report,
     until_monotonic: float = float("inf"),
 ) -> tuple[Measurement, list[Row]]:
     """Given a model, labelled items and what answers, return the score and a row for each item.
 
-    Items after `until_monotonic` are left out, with a note. Raise InvalidInput when the labels
+    `labels` are those that the parameters ask for, where they are not the model's own. Items after
+    `until_monotonic` are left out, with a note. Raise InvalidInput when the labels
     are not the model's, or no item could be answered.
     """
     if data.form == "boxes":
         return _measure_boxes(model, data, _Walk(data, ask, report, until_monotonic)), []
     if not model.manifest.outputs or not _names_labels(data):
         raise InvalidInput("The data has no labels for a model that answers with labels.")
-    return _measure_labels(model, data, _Walk(data, ask, report, until_monotonic), head)
+    place = _head_place(model, head)
+    index = LabelIndex(labels or model.labels.get(model.manifest.heads()[place], ()))
+    return _measure_labels(place, index, data, _Walk(data, ask, report, until_monotonic))
 
 
 class _Walk:
@@ -153,6 +158,7 @@ class _Walk:
     ) -> None:
         self._data, self._ask, self._report = data, ask, report
         self._until = until_monotonic
+        self._courtesy = Courtesy()
         self._seconds: list[tuple[float, float, float]] = []
         self.failures: list[Failure] = []
         self.failed = 0
@@ -167,6 +173,7 @@ class _Walk:
                 left = total - number
                 self.notes.append(f"The time was up: the last {left:,} items were left out.")
                 return
+            self._courtesy.give_way()
             try:
                 answer = self._ask(readable_payload(item))
             except Internal:
@@ -221,10 +228,8 @@ def _names_labels(data: LabelledSet) -> bool:
 
 
 def _measure_labels(
-    model: Model, data: LabelledSet, walk: _Walk, head: str
+    place: int, index: LabelIndex, data: LabelledSet, walk: _Walk
 ) -> tuple[Measurement, list[Row]]:
-    place = _head_place(model, head)
-    index = LabelIndex(model.labels.get(model.manifest.heads()[place], ()))
     strangers = index.unknown(item.label or "" for item in data.items)
     if strangers:
         walk.notes.append(

@@ -61,6 +61,7 @@ class _Work:
     began_monotonic: float
     begin: float = 0.0
     end: float = 1.0
+    reached: float = 0.0
 
     @property
     def source(self) -> Path:
@@ -74,7 +75,9 @@ class _Work:
 
     def tell(self, share: float, words: str) -> None:
         """Given how far the stage is, tell of it; raise InvalidInput when the time is up."""
-        self.run.report(self.begin + share * (self.end - self.begin), words)
+        # Looking for layers measures again and again; a bar that goes back tells nobody anything.
+        self.reached = max(self.reached, self.begin + share * (self.end - self.begin))
+        self.run.report(self.reached, words)
         if time.monotonic() > self.began_monotonic + self.params.most_seconds:
             raise InvalidInput(
                 f"Quantising took longer than {self.params.most_seconds:g} s (most_seconds). Send"

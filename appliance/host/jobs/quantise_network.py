@@ -1,6 +1,6 @@
 """INT8 by NNCF (Neural Network Compression Framework): the one place that touches it.
 
-It is imported when a job needs it: it takes a second and 80 MB, and may not be installed.
+It is imported when a job needs it: that takes more than a second.
 """
 
 import contextlib
@@ -39,9 +39,9 @@ def require_nncf() -> Any:
         import nncf
     except ImportError as fault:
         raise NotImplementedHere(
-            f"Making INT8 models needs NNCF, which is not installed here ({fault}). Install what"
-            " requirements/quantise.txt lists into the appliance's Python environment ('pip"
-            " install -r requirements/quantise.txt'), then send the job again."
+            f"Making INT8 models needs NNCF, which cannot be loaded here ({fault}). Install what"
+            " requirements/runtime.txt lists into the appliance's Python environment ('pip install"
+            " --no-deps -r requirements/runtime.txt'), then send the job again."
         ) from None
     nncf.set_log_level(logging.ERROR)
     return nncf

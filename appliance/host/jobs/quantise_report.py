@@ -139,6 +139,12 @@ def _notes(found: Quantisation) -> list[str]:
             "The data has no labels that this model knows, so this says how often INT8 answers as"
             " the original does, not how often either is right. Send labelled data to know that."
         )
+    score = found.original.measured.classification
+    if score is not None and len(score.labels) == 1:
+        notes.append(
+            "The original gave every item the same answer, so this says nothing about quality."
+            " Send data with all that the model tells apart."
+        )
     if found.is_mixed:
         notes.append(
             "All layers in INT8 lost too much, so those that matter most were left as they were."

@@ -137,7 +137,7 @@ _FORM: dict[str, Any] = {
         "properties": {
             "image": {"type": "string", "format": "binary"},
             "min_confidence": {"type": "number", "minimum": 0, "maximum": 1},
-            "api_key": {"type": "string"},
+            "api_key": {"description": "The key, where no header holds it."},
         },
         "required": ["image"],
     }

@@ -17,6 +17,7 @@ from appliance.actions.choose_model import model_for, models_for
 from appliance.actions.predict import Answer, Predictor, Request
 from appliance.config import Dialects, Limits
 from appliance.engine.engine import Engine
+from appliance.engine.status import ModelStatus
 from appliance.errors import InvalidInput, NotFound, Problem
 from appliance.tasks import image_classification, object_detection, text_classification
 from appliance.web.dialects import modelship_schemas as schemas
@@ -26,7 +27,8 @@ from appliance.web.operation import Access, operation
 from appliance.web.resources.predict import server_timing
 
 PREFIX = "/api/classify"
-SENTIMENT = "sentiment"
+SENTIMENT, EMBEDDING = "sentiment", "embedding"
+_TOKEN_KINDS = frozenset({"INT32", "INT64", "BYTES"})
 IMAGE, OBJECTS, TEXT = "image-classification", "object-detection", "text-classification"
 #: The models that ModelShip itself came with: asked for by name, ours answers.
 _ITS_OWN_DETECTORS = frozenset({"", "yolo8n", "yolo8s", "yolov8n", "yolov8s"})
@@ -50,9 +52,9 @@ def _form(**fields: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 _TEXT_FORM = _form(
-    text={"type": "string"},
-    classification_type={"type": "string"},
-    custom_categories={"type": "string"},
+    text={"description": "What is classified."},
+    classification_type={"description": "The text model's name; sentiment unless given."},
+    custom_categories={"description": "Any labels, with commas between them."},
     include_metadata={"type": "boolean"},
 )
 
@@ -137,8 +139,8 @@ class Classify:
         any_query=True,
         consumes=_form(
             file=_BINARY,
-            project_id={"type": "string"},
-            model_name={"type": "string"},
+            project_id={"description": "Comes back in the answer."},
+            model_name={"description": "A detector; ModelShip's own names mean the first."},
             confidence_threshold={"type": "number"},
             use_sahi_slicing={"type": "boolean"},
         ),
@@ -316,10 +318,13 @@ def text_model(engine: Engine, caller: Caller, wanted: WantedText, *, settings: 
     """
     known = list(models_for(engine, caller, TEXT))
     if wanted.params:
-        for model in known:
-            if not any(engine.status(model, None).labels.values()):
+        for model in (*known, *models_for(engine, caller, EMBEDDING)):
+            if _takes_any_labels(engine.status(model, None)):
                 return model
-        raise NotFound("No model that tells any categories apart is active here.")
+        raise NotFound(
+            "No model that tells any categories apart is active here, such as text-embedding:"
+            " install it with 'appliance model add-text'."
+        )
     if wanted.kind == SENTIMENT and settings.text_model:
         require_model(caller, settings.text_model)
         return settings.text_model
@@ -329,6 +334,12 @@ def text_model(engine: Engine, caller: Caller, wanted: WantedText, *, settings: 
         f"No text model called {wanted.kind[:60]!r} is active here. Active are:"
         f" {', '.join(known) or 'none'}. Install one under that name, or send custom_categories."
     )
+
+
+def _takes_any_labels(status: ModelStatus) -> bool:
+    """Return whether a model has no labels of its own and reads texts, which are numbers to it."""
+    kinds = {str(one["datatype"]) for one in status.inputs}
+    return not any(status.labels.values()) and bool(kinds) and kinds <= _TOKEN_KINDS
 
 
 def percent(confidence: float | None) -> float:

@@ -21,6 +21,7 @@ from appliance.store.jobs import CANCELLED, DEAD, DONE, RUNNING, WAITING
 from appliance.web import parsing
 from appliance.web.dialects import modelship_schemas as schemas
 from appliance.web.dialects.modelship import (
+    EMBEDDING,
     IMAGE,
     SENTIMENT,
     TEXT,
@@ -293,7 +294,7 @@ class BatchJobs:
 
     def _is_text(self, model: str) -> bool:
         try:
-            return self._engine.task_of(model, None) == TEXT
+            return self._engine.task_of(model, None) in (TEXT, EMBEDDING)
         except errors.Problem:
             return False  # deleted since
 

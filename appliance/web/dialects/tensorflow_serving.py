@@ -18,7 +18,7 @@ __all__ = ["CONFIG_PATH", "PREFIX", "error_body", "routes"]
 PREFIX, CONFIG_PATH = "/v1/models", "/v1/config"
 _PLACES = (
     "/v1/models/{model}",
-    "/v1/models/{model}/versions/{version}",
+    "/v1/models/{model}/versions/{model_version}",
     "/v1/models/{model}/labels/{label}",
 )
 

@@ -83,13 +83,13 @@ class Models:
         response: falcon.Response,
         *,
         model: str,
-        version: str | None = None,
+        model_version: str | None = None,
         label: str | None = None,
     ) -> VersionStatuses:
         """Tell the state of one version, or of all that are installed."""
         caller = request.context.caller
-        status = found_status(self._engine, caller, model, version=version, label=label)
-        if version is not None or label is not None:
+        status = found_status(self._engine, caller, model, version=model_version, label=label)
+        if model_version is not None or label is not None:
             return VersionStatuses((_state(status),))
         every = [one for one in self._engine.models() if one.name == model]
         if not every:
@@ -129,12 +129,12 @@ class Models:
         response: falcon.Response,
         *,
         model: str,
-        version: str | None = None,
+        model_version: str | None = None,
         label: str | None = None,
     ) -> Metadata:
         """Describe a model's tensors as a signature."""
         caller = request.context.caller
-        status = found_status(self._engine, caller, model, version=version, label=label)
+        status = found_status(self._engine, caller, model, version=model_version, label=label)
         if not status.inputs and not status.is_answering:
             raise ModelUnavailable(
                 f"Model '{status.name}' version {status.version} is {status.state}, not ready."

@@ -114,11 +114,11 @@ class Tensors:
         response: falcon.Response,
         *,
         model: str,
-        version: str | None = None,
+        model_version: str | None = None,
         label: str | None = None,
     ) -> None:
         require_model(request.context.caller, model)
-        number = asked_version(self._engine, model, version=version, label=label)
+        number = asked_version(self._engine, model, version=model_version, label=label)
         # ovmsclient sends no Content-Type, so none is asked for.
         body = self._relay.body_of(request)
         response.content_type = _JSON

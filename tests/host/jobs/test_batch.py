@@ -20,7 +20,7 @@ from tests.tiny_models import picture, write_colour_model
 def specification(directory: Path) -> HostSpecification:
     return HostSpecification(
         directory=str(directory),
-        cache_directory="",
+        cache_directory=str(directory.parents[1] / "cache"),
         threads=1,
         connections=1,
         memory_bytes=1 << 33,

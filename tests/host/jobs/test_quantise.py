@@ -1,18 +1,24 @@
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from appliance.errors import InvalidInput
+from appliance.errors import InvalidInput, NotImplementedHere
+from appliance.host.jobs import quantise_network
 from appliance.host.jobs.contract import Cancelled
 from appliance.host.jobs.quantise import KIND
+from appliance.host.openvino_import import ov
+from appliance.library.checksums import write_sums
 from appliance.library.versions import STARTER_DIRECTORY, VersionDirectory, install_directory
 from scripts.bench.resnet import write_resnet
 from tests.measure_parts import DATA, colours, packed, ran, zipped
-from tests.tiny_models import write_colour_model, write_detector_model
+from tests.tiny_models import save, write_colour_model, write_detector_model
 
-# NNCF is an optional extra; requirements/quantise.txt lists it.
-pytest.importorskip("nncf", reason="NNCF is not installed (requirements/quantise.txt)")
+try:
+    quantise_network.require_nncf()
+except NotImplementedHere as absent:
+    pytest.skip(absent.detail, allow_module_level=True)
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -54,6 +60,31 @@ def test_a_detector_is_measured_by_what_it_found_before(tmp_path: Path) -> None:
     result, _ = ran(KIND, place, tmp_path, given, max_drop=50.0)
     assert not result.document["has_truth"]
     assert result.document["original"]["measured"]["detection"]["map50"] == 1.0
+
+
+def write_delicate_model(models: Path) -> VersionDirectory:
+    """Write a colour model that INT8 ruins: one layer sees small values beside a huge one."""
+    place = write_colour_model(models, size=32, has_golden=False)
+    ops = ov.opset13
+    image = ops.parameter([1, 3, 32, 32], np.float32, name="image")
+    image.output(0).set_names({"image"})
+    means = ops.reduce_mean(image, np.array([2, 3]), keep_dims=False)
+    huge = ops.multiply(ops.reduce_sum(ops.abs(means), np.array([1]), True), np.float32(1e5))
+    weights = np.vstack([np.eye(3) * 10, np.full((1, 3), 1e-7)]).astype(np.float32)
+    scores = ops.matmul(ops.concat([means, huge], 1), weights, False, False)
+    scores.output(0).set_names({"colour"})
+    save([scores], [image], place.directory)
+    write_sums(place.directory)
+    return place
+
+
+def test_layers_that_matter_most_are_left_as_they_were(tmp_path: Path) -> None:
+    place = write_delicate_model(tmp_path / "models")
+    given = zipped(tmp_path / "d.zip", colours(red=12, green=12, blue=12))
+    result, _ = ran(KIND, place, tmp_path, given, max_drop=1.0)
+    assert result.document["is_mixed"]
+    assert result.document["is_kept"], result.document["reason"]
+    assert result.document["int8"]["measured"]["classification"]["accuracy"] == 1.0
 
 
 def test_too_little_data_is_refused(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_without_nncf_the_problem_says_what_to_install(monkeypatch: pytest.Monke
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", absent)
-    with pytest.raises(NotImplementedHere, match=r"requirements/quantise\.txt"):
+    with pytest.raises(NotImplementedHere, match=r"requirements/runtime\.txt"):
         quantise_network.require_nncf()
 
 

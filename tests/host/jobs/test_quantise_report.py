@@ -66,6 +66,13 @@ def test_the_table_compares_both() -> None:
     assert "Only 3 items measured this" in text
 
 
+def test_data_of_one_kind_only_is_told_to_say_nothing() -> None:
+    same = score([0, 0], [0, 0], labels=["cat", "dog"])
+    side = msgspec.structs.replace(FOUND.original, measured=a_measurement(classification=same))
+    assert "the same answer" in markdown(changed(original=side))
+    assert "the same answer" not in markdown(FOUND)
+
+
 def test_layers_that_stay_as_they_are_are_told() -> None:
     assert "left as they were" in markdown(changed(is_mixed=True))
     assert "Some layers stayed in floating point" in card(changed(is_mixed=True))

@@ -59,11 +59,14 @@ OBJECTS = json.dumps(
         ],
     }
 ).encode()
+TOKENS = ({"name": "input_ids", "datatype": "INT64", "shape": [-1, -1]},)
 STATUSES = (
     a_status("scenes", 4),
     a_status("yolox", 2, task=modelship.OBJECTS),
     a_status("sentiment", 1, task=modelship.TEXT, labels={"s": ("good", "bad")}),
-    a_status("any-labels", 1, task=modelship.TEXT, labels={"e": ()}),
+    a_status("any-labels", 1, task=modelship.TEXT, labels={"e": ()}, inputs=TOKENS),
+    a_status("faces", 1, task=modelship.EMBEDDING, labels={"e": ()}),
+    a_status("likeness", 1, task=modelship.EMBEDDING, labels={"e": ()}, inputs=TOKENS),
 )
 
 
@@ -230,6 +233,9 @@ def test_custom_categories_need_a_model_without_labels_of_its_own(here: Here) ->
     (call,) = here.engine.calls
     assert (call[0], call[2]["params"]) == ("any-labels", {"labels": ["a", "b"]})
     here.engine.statuses = [one for one in here.engine.statuses if one.name != "any-labels"]
+    here.text(text="x", custom_categories="a,b")
+    assert here.engine.calls[1][0] == "likeness"
+    here.engine.statuses = [one for one in here.engine.statuses if one.name != "likeness"]
     answer = here.text(text="x", custom_categories="a,b")
     assert (answer.status_code, list(answer.json)) == (404, ["detail"])
 

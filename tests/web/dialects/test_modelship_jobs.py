@@ -43,7 +43,12 @@ class Here:
         self.engine = StubEngine(
             a_status("scenes", 4),
             a_status("sentiment", 1, task=modelship.TEXT, labels={"s": ("good", "bad")}),
-            a_status("any-labels", 1, task=modelship.TEXT, labels={"e": ()}),
+            a_status(
+                "any-labels",
+                task=modelship.TEXT,
+                labels={"e": ()},
+                inputs=({"name": "input_ids", "datatype": "INT64", "shape": [-1, -1]},),
+            ),
         )
         submission = JobSubmission(
             parts.settings,

@@ -1,3 +1,4 @@
+import falcon
 import falcon.testing
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -7,7 +8,8 @@ from appliance.actions.callers import Role, local_admin
 from appliance.actions.key_format import new_key
 from appliance.actions.revoke_key import revoke_key
 from appliance.clock import ManualClock
-from tests.access_parts import DEVICE_ADDRESS, Parts, issued, issued_with_id, opened
+from appliance.web.middleware.access import AccessMiddleware
+from tests.access_parts import DEVICE_ADDRESS, Parts, Probe, issued, issued_with_id, opened
 
 ROUTES = ("/public", "/metrics", "/device", "/operator", "/admin", "/forgotten")
 
@@ -258,3 +260,24 @@ def test_huge_and_odd_keys_are_only_401(parts, value):
     assert parts.get("/device", extras={"HTTP_AUTHORIZATION": value}).status_code == 401
     bearer = {"HTTP_AUTHORIZATION": "Bearer " + value}
     assert parts.get("/device", extras=bearer).status_code == 401
+
+
+def test_a_key_inside_the_body_counts_where_no_header_holds_one(parts):
+    key, other = issued(parts.ring, name="inside"), issued(parts.ring, name="outside")
+    asked = []
+
+    def key_in_body(request):
+        asked.append(request.path)
+        return key
+
+    app = falcon.App(
+        middleware=[AccessMiddleware(parts.gate, {"/device": "device"}, key_in_body=key_in_body)]
+    )
+    app.add_route("/device", Probe(), suffix="device")
+    client = falcon.testing.TestClient(app)
+    inside = client.simulate_get("/device", remote_addr=DEVICE_ADDRESS)
+    outside = client.simulate_get(
+        "/device", remote_addr=DEVICE_ADDRESS, headers={"X-API-Key": other}
+    )
+    assert (inside.json["name"], outside.json["name"]) == ("inside", "outside")
+    assert asked == ["/device"], "a body is not looked into where a header says who calls"
