@@ -77,7 +77,6 @@ def test_it_starts_again_on_what_it_left(config: Config) -> None:
         again.stop()
 
 
-
 def test_a_state_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     config = Config(state=State(dir=str(tmp_path / "file" / "state")))

@@ -30,9 +30,7 @@ def test_a_model_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     before = children()
     told = a_specification(tmp_path, {"m.onnx": onnx_model()})
     with pytest.raises(ModelInvalid, match="too long"):
-        run_import(
-            told, on_stage=lambda _: None, wall_seconds=0.01, stopping=threading.Event()
-        )
+        run_import(told, on_stage=lambda _: None, wall_seconds=0.01, stopping=threading.Event())
     assert children() == before
 
 
