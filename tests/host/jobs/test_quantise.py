@@ -128,7 +128,7 @@ def test_the_vehicle_model_keeps_its_accuracy(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not (DATA / "vehicles").is_dir(), reason="../shared/data is not there")
 @pytest.mark.timeout(600)
-def test_a_network_of_resnet_18_s_size_answers_as_before(tmp_path: Path) -> None:
+def test_a_network_of_resnet_18_s_size_can_be_quantised(tmp_path: Path) -> None:
     directory = write_resnet(tmp_path / "models")
     place = VersionDirectory("resnet18-sized", 1, directory)
     given = packed(tmp_path / "data.zip", DATA / "vehicles" / "val")
