@@ -24,6 +24,8 @@ from appliance.library.incoming import Incoming
 _PIECE_BYTES = 1 << 20
 _SECONDS = 10.0
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
+#: RFC 6052: the last 32 bits are an IPv4 address.
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], list[str]]
 
@@ -183,5 +185,12 @@ class _Pinned(http.client.HTTPSConnection):
 
 
 def _is_public(address: Address) -> bool:
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_global and not address.is_multicast
+    """Return whether an address is public; one that a translator leads on to IPv4 is that one."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.teredo is not None:
+            return False
+        translated = address.ipv4_mapped or address.sixtofour
+        if address in _NAT64:
+            translated = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        address = translated or address
+    return address.is_global and not address.is_multicast

@@ -142,6 +142,11 @@ class ModelChanges:
         require_model(caller, model)
         for version in sorted(traffic.versions()):
             self._require_servable(model, version)
+        if traffic.shadow == str(self._engine.active_versions().get(model)):
+            # It would be asked everything twice, and always agree with itself.
+            raise Conflict(
+                f"{model}@{traffic.shadow} is the active version: name another one as its shadow."
+            )
 
         def work(connection: Connection) -> None:
             model_settings.put_traffic(connection, model, traffic)

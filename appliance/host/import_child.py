@@ -17,6 +17,7 @@ import msgspec
 from appliance.errors import ModelInvalid, Problem
 from appliance.host import confinement, convert, hosted_model
 from appliance.host.import_specification import ImportEvent, ImportSpecification
+from appliance.host.network import first_words
 from appliance.library.checksums import write_sums
 from appliance.library.discovery import Proposal, propose, size_wanted
 from appliance.library.import_format import Format, recognise
@@ -66,8 +67,9 @@ def _run(specification: ImportSpecification, events: IO[bytes]) -> int:
         )
         done = ImportEvent(kind="failed", problem=memory.encoded())
     except Exception as fault:  # a bug of ours, or of a library, on somebody's model
-        words = " ".join(str(fault).split())[:200]
-        failed = ModelInvalid(f"The model could not be read: {type(fault).__name__}: {words}.")
+        failed = ModelInvalid(
+            f"The model could not be read: {type(fault).__name__}: {first_words(fault)}."
+        )
         done = ImportEvent(kind="failed", problem=failed.encoded())
         sys.excepthook(type(fault), fault, fault.__traceback__)
     _tell(events, done)

@@ -14,13 +14,15 @@ from appliance.errors import InvalidInput, MalformedRequest, PayloadTooLarge
 #: More JSON than this is refused: read, it takes many times the memory, unlike binary tensors.
 MOST_JSON_BYTES = 64 * 1024 * 1024
 _MOST_ID_CHARACTERS = 256
+_NO_BODY_BYTES = 2**63
 
 Parameters = dict[str, msgspec.Raw]
 
 
 class WireInput(msgspec.Struct, frozen=True):
     name: str
-    shape: list[int]
+    #: Within 64 bits: Python prints no number of more than 4300 digits, so no message could.
+    shape: list[Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]]
     datatype: str
     parameters: Parameters | None = None
     data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -109,6 +111,8 @@ def _binary_size(one: WireInput, *, is_only: bool, rest: memoryview) -> int | No
         raise InvalidInput(f"{place}: expected 'data' or 'binary_data_size', got both.")
     if type(size) is not int or size < 0:
         raise InvalidInput(f"{place}: 'binary_data_size' is a number of bytes from 0.")
+    if size >= _NO_BODY_BYTES:
+        raise InvalidInput(f"{place}: 'binary_data_size' is more bytes than any body has.")
     return size
 
 

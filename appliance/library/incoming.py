@@ -1,8 +1,9 @@
 """Models on their way into the library: durable from the moment they are accepted.
 
 Each lies in `<models>/.incoming/<id>/`: `files/` as they were sent, `work/` while it is unpacked,
-and the version under its final name. `order.json` is written last, so whatever is without it was
-never accepted. Moving the version into the library is one rename: there is never half of one.
+and `made/` with the version under its final name. `order.json` is written last, so whatever is
+without it was never accepted. Moving the version into the library is one rename: there is never
+half of one.
 """
 
 import hashlib
@@ -51,6 +52,8 @@ class Incoming:
         self.directory = directory
         self.files = directory / "files"
         self.work = directory / "work"
+        #: A folder of its own, because a model may be called as any of the others.
+        self.made = directory / "made"
 
     @classmethod
     def create(cls, models_directory: Path) -> "Incoming":
@@ -106,13 +109,13 @@ class Incoming:
 
     def target(self, order: Order) -> Path:
         """Return where the version is written: under its final name, as its checks demand."""
-        return self.directory / order.request.name / str(order.version)
+        return self.made / order.request.name / str(order.version)
 
     def start_over(self, order: Order) -> None:
         """Forget what an earlier attempt wrote, but for the files that were sent."""
         shutil.rmtree(self.work, ignore_errors=True)
         if order.kind == "convert":
-            shutil.rmtree(self.directory / order.request.name, ignore_errors=True)
+            shutil.rmtree(self.made, ignore_errors=True)
         self.work.mkdir(mode=0o700)
 
     def discard(self) -> None:

@@ -140,6 +140,7 @@ def test_what_is_not_there_and_what_is_too_large_is_said(site: Site, tmp_path: P
     [
         *("127.0.0.1", "169.254.169.254", "10.0.0.1", "192.168.1.1", "::1", "fd00::1"),
         *("0.0.0.0", "::ffff:127.0.0.1", "100.64.0.1", "224.0.0.1", "fe80::1%eth0"),
+        *("64:ff9b::169.254.169.254", "2002:a00:1::1", "2001:0:a00:1::1"),  # IPv4 inside IPv6
     ],
 )
 def test_no_address_that_is_not_public_is_connected_to(

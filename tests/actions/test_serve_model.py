@@ -184,6 +184,16 @@ def test_a_version_that_failed_its_import_is_not_activated(
     assert engine.changes == []
 
 
+def test_the_active_version_is_not_its_own_shadow(
+    changes: ModelChanges, engine: StubEngine, database: Database
+) -> None:
+    engine.statuses = [a_status(version=1, is_active=False), a_status(version=2)]
+    with pytest.raises(Conflict, match="is the active version"):
+        changes.set_traffic(ADMIN, MODEL, Traffic(shadow="2"))
+    assert model_settings.traffic(database) == {}
+    changes.set_traffic(ADMIN, MODEL, Traffic(shadow="1"))
+
+
 def test_traffic_is_kept_audited_and_ended_by_an_activation(
     changes: ModelChanges, engine: StubEngine, database: Database
 ) -> None:

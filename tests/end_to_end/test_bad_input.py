@@ -333,7 +333,7 @@ def test_a_parameter_that_is_not_known_is_refused_by_name(appliance: Running) ->
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/api/v1/models"),
+        ("POST", "/api/v1/models?name=packed"),
         ("POST", "/api/v1/keys"),
         ("POST", "/api/v1/models/colour/predict"),
     ],

@@ -144,7 +144,7 @@ def test_what_was_ready_once_is_loaded_again_when_a_shortage_is_over(tmp_path: P
         write_hungry_model(engine.models_directory, name="hungry", megabytes=400)
         engine.engine.load("hungry")
         supervisor = engine.engine.supervisor
-        supervisor._config = changed(models={"memory_bytes": 800 * 1024**2})
+        supervisor._config = changed(models={"memory_bytes": 650 * 1024**2})
         os.kill(engine.process_of("hungry"), signal.SIGKILL)
         eventually(lambda: engine.status("hungry").restarts >= 2)
         status = eventually(lambda: (one := engine.status("hungry")).reason and one)

@@ -33,8 +33,8 @@ def test_a_host_is_started_as_it_was_tuned(shared: Running) -> None:
     tuning = msgspec.structs.replace(FOUND, fingerprint=fingerprint(1), cores=1, threads=1)
     shared.engine.tunings.put("tuned", 1, tuning)
     shared.install("tuned")
-    shared.install("plain")
-    served = [fleet.by_version[name, 1] for name in ("tuned", "plain")]
+    shared.install("untuned")
+    served = [fleet.by_version[name, 1] for name in ("tuned", "untuned")]
     tuned, plain = (fleet.supervisor._specification(one) for one in served)
     assert (tuned.streams, tuned.threads) == (1, 1)
     assert (plain.streams, plain.threads) == (0, 1)

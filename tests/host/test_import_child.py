@@ -76,6 +76,14 @@ def test_a_version_that_lies_there_only_proves_itself(tmp_path: Path) -> None:
     assert run(told).load_seconds > 0
 
 
+def test_a_fault_does_not_tell_where_our_files_lie(tmp_path: Path) -> None:
+    told = a_specification(tmp_path, {"m.onnx": onnx_model(), "labels.txt": LABELS})
+    (tmp_path / "m").write_bytes(b"where the version's directory should be")
+    with pytest.raises(ModelInvalid, match="Not a directory") as caught:
+        run(told)
+    assert str(tmp_path) not in caught.value.detail
+
+
 def test_what_must_be_said_is_asked_for(tmp_path: Path) -> None:
     model = shared_file("models/magika/model.onnx").read_bytes()
     with pytest.raises(ModelInvalid, match="--task"):

@@ -26,6 +26,14 @@ def test_without_a_header_length_all_is_json() -> None:
     assert split_body(memoryview(b"{}"), None) == (b"{}", b"")
 
 
+def test_a_size_that_no_tensor_has_is_refused_while_it_can_still_be_shown() -> None:
+    """Python prints no whole number of more than 4300 digits, a product of two such least."""
+    with pytest.raises(InvalidInput, match=r"inputs\[0\].shape"):
+        parsed(inputs=[one_input(shape=[2, 1 << 63])])
+    with pytest.raises(InvalidInput, match=r"inputs\[0\].shape"):
+        parsed(inputs=[one_input(shape=[-(10**4299)])])
+
+
 def test_a_header_length_cuts_the_body_there() -> None:
     assert split_body(memoryview(b"{}xyz"), 2) == (b"{}", b"xyz")
 
@@ -108,6 +116,7 @@ def test_each_input_gets_its_bytes_in_order() -> None:
         ([sized("5")], "number of bytes"),
         ([sized(5.0)], "number of bytes"),
         ([sized(True)], "number of bytes"),
+        ([sized(10**4299), sized(9 * 10**4299)], "more bytes than any body has"),
         ([one_input(parameters={"shared_memory_region": "r"})], "shared memory is not offered"),
     ],
 )

@@ -71,6 +71,19 @@ def test_an_attempt_starts_over_with_the_files_alone(tmp_path: Path) -> None:
     assert (incoming.files / "model.onnx").read_bytes() == b"x"
 
 
+@pytest.mark.parametrize("name", ["files", "work", "order.json", "order.json.part"])
+def test_a_model_may_be_called_like_one_of_our_own_files(tmp_path: Path, name: str) -> None:
+    incoming, order = Incoming.create(tmp_path), an_order()
+    order = msgspec.structs.replace(order, request=msgspec.convert({"name": name}, ImportRequest))
+    incoming.write("model.onnx", [b"x"], most_bytes=10)
+    incoming.accept(order)
+    incoming.target(order).mkdir(parents=True)
+    incoming.start_over(order)
+    assert not incoming.target(order).exists()
+    assert incoming.order() == order
+    assert [path.name for path in incoming.files.iterdir()] == ["model.onnx"]
+
+
 def test_a_version_moves_into_the_library_whole_and_read_only(tmp_path: Path) -> None:
     library = tmp_path / "models"
     place = write_colour_model(library / ".incoming" / "1", name="m", version=3)

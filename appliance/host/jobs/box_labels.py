@@ -65,7 +65,7 @@ def read_coco(path: Path, name: str) -> CocoTruth | None:
     content = path.read_bytes()
     try:
         document: Any = msgspec.json.decode(content)
-    except msgspec.DecodeError as fault:
+    except (msgspec.DecodeError, RecursionError) as fault:
         raise InvalidInput(f"{name} is not JSON: {fault}.") from None
     if not isinstance(document, dict) or not {"images", "annotations"} <= document.keys():
         return None

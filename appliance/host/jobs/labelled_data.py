@@ -117,6 +117,7 @@ def _files(inputs: Sequence[JobInput], workspace: Path, most_files: int) -> dict
     if not inputs:
         raise InvalidInput(f"The job needs data. {_FORMS}")
     files: dict[str, Path] = {}
+    unpacked_bytes = unpacked_files = 0
     for number, given in enumerate(inputs):
         path = Path(given.path)
         if given.content_type not in ZIP_TYPES and not given.name.lower().endswith(".zip"):
@@ -124,17 +125,22 @@ def _files(inputs: Sequence[JobInput], workspace: Path, most_files: int) -> dict
             continue
         target = workspace / f"data-{number}"
         target.mkdir(parents=True)
-        caps = Caps(total_bytes=_MOST_UNPACKED_BYTES, entries=most_files)
+        # The caps are for all zips together: one request may hold very many of them.
+        caps = Caps(
+            total_bytes=_MOST_UNPACKED_BYTES - unpacked_bytes, entries=most_files - unpacked_files
+        )
         for unpacked in unpack(path, target, caps):
             files[unpacked.relative_to(target).as_posix()] = unpacked
+            unpacked_bytes += unpacked.stat().st_size
+            unpacked_files += 1
     return {name: path for name, path in sorted(files.items()) if _is_meant(name)}
 
 
 def _is_meant(name: str) -> bool:
     """Return whether a file is data, and not what an operating system puts beside it."""
-    parts = PurePosixPath(name).parts
-    return not any(part.startswith(".") or part == "__MACOSX" for part in parts) and (
-        parts[-1].lower() not in ("thumbs.db", "desktop.ini")
+    path = PurePosixPath(name)
+    return not any(part.startswith(".") or part == "__MACOSX" for part in path.parts) and (
+        path.name.lower() not in ("", "thumbs.db", "desktop.ini")
     )
 
 

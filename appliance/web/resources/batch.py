@@ -36,6 +36,7 @@ _FORM: dict[str, Any] = {
     "type": "object",
     "properties": {"files": {"type": "array", "items": _BINARY, "minItems": 1}},
     "required": ["files"],
+    "additionalProperties": False,
 }
 CONSUMED = {
     "multipart/form-data": _FORM,

@@ -23,6 +23,7 @@ _CONSUMED = {
         "type": "object",
         "properties": {"files": {"type": "array", "items": _BINARY}},
         "required": ["files"],
+        "additionalProperties": False,
     },
     **dict.fromkeys(sorted(ZIP_TYPES), _BINARY),
     _TABLE_TYPE: {"type": "string"},

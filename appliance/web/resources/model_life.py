@@ -36,7 +36,7 @@ class Activation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class WantedLoad(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to load; without a version the active one, or that which was active last."""
 
-    version: Annotated[int, Meta(ge=1)] | None = None
+    version: Annotated[int, Meta(ge=1, le=1_000_000_000)] | None = None
 
 
 class WantedTraffic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

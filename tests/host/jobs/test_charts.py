@@ -10,6 +10,12 @@ from appliance.host.jobs.classification_metrics import calibration, score
 from tests.measure_parts import a_score
 
 
+@pytest.fixture(autouse=True)
+def _any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Charts are larger than the pictures that tests of decoders allow in the same process."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+
+
 def size(png: bytes) -> tuple[int, int]:
     return Image.open(io.BytesIO(png)).size
 

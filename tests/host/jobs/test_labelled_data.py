@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.errors import InvalidInput, UnsupportedMedia
+from appliance.errors import InvalidInput, PayloadTooLarge, UnsupportedMedia
+from appliance.host.jobs import labelled_data
 from appliance.host.jobs.contract import JobInput
 from appliance.host.jobs.labelled_data import (
     Item,
@@ -42,6 +43,17 @@ def test_several_zips_are_one_set(tmp_path: Path) -> None:
         zipped(tmp_path / "b.zip", {"dog/2.png": "d"}),
     ]
     assert [one.label for one in read_set(parts, tmp_path / "w").items] == ["cat", "dog"]
+
+
+def test_several_zips_share_the_caps_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = [zipped(tmp_path / f"{name}.zip", {f"{name}/1.png": "x" * 6}) for name in "ab"]
+    with pytest.raises(PayloadTooLarge, match="at most 0 are read"):
+        read_set(parts, tmp_path / "v", most_files=1)
+    monkeypatch.setattr(labelled_data, "_MOST_UNPACKED_BYTES", 10)
+    with pytest.raises(PayloadTooLarge, match="unpacks to more"):
+        read_set(parts, tmp_path / "w")
 
 
 def test_a_table_finds_its_files_and_tells_of_those_that_are_missing(tmp_path: Path) -> None:
@@ -121,6 +133,19 @@ def test_data_without_anything_to_measure_is_refused(
 ) -> None:
     with pytest.raises(InvalidInput, match="nothing to measure"):
         read_set([zipped(tmp_path / "d.zip", members)], tmp_path / "w")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [(".", b"x", "nothing to measure"), ("boxes.json", b"[" * 100_000, "is not JSON")],
+)
+def test_odd_files_are_the_senders_fault_and_not_ours(
+    tmp_path: Path, name: str, content: bytes, words: str
+) -> None:
+    (tmp_path / "0001").write_bytes(content)
+    sent = JobInput(name=name, content_type="", path=str(tmp_path / "0001"))
+    with pytest.raises(InvalidInput, match=words):
+        read_set([sent], tmp_path / "w")
 
 
 def test_no_data_is_refused(tmp_path: Path) -> None:

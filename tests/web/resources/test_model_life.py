@@ -95,6 +95,7 @@ def test_an_activation_tells_what_answers_and_what_did(
         ("versions/2/activate", b'{"auto_rollback":{"seconds":-1}}'),
         ("versions/2/activate", b'{"auto_rollbak":null}'),
         ("load", b'{"version":0}'),
+        ("load", b'{"version":9223372036854775808}'),
     ],
 )
 def test_what_cannot_be_meant_changes_nothing(
