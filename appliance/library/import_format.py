@@ -184,7 +184,7 @@ def _unknown(head: bytes, name: str) -> str:
     if not set(head) - _TEXT_BYTES:
         kind = "JSON or text" if head.lstrip()[:1] in (b"{", b"[") else "text or program code"
         return f"This is {kind}, not a model. Nothing in a model is ever run. {_READ}"
-    return f"This is no model that is read here. {_READ}"
+    return f"This is no model that is read here, or only a part of one. {_READ}"
 
 
 _READ = (
