@@ -22,8 +22,8 @@ _SMALL_BYTES = 1 << 20
 _MOST_LINE_BYTES = 1 << 20
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _ZIP_FAULTS = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError)
-#: Media types by the end of a member's name; anything else is judged by its content.
-_TYPES = {
+#: Media types of single inputs by the end of their name.
+INPUT_TYPES = {
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
     ".png": "image/png",
@@ -34,9 +34,9 @@ _TYPES = {
     ".tif": "image/tiff",
     ".tiff": "image/tiff",
     ".txt": "text/plain",
-    ".csv": "text/csv",
-    ".json": "application/json",
 }
+#: Anything else is judged by its content.
+_TYPES = {**INPUT_TYPES, ".csv": "text/csv", ".json": "application/json"}
 
 
 class Item(NamedTuple):

@@ -11,24 +11,12 @@ from pathlib import Path, PurePosixPath
 
 from appliance.errors import InvalidInput, UnsupportedMedia
 from appliance.host.jobs import box_labels, label_table
-from appliance.host.jobs.batch_items import ZIP_TYPES
+from appliance.host.jobs.batch_items import INPUT_TYPES, ZIP_TYPES
 from appliance.host.jobs.box_labels import TrueBox
 from appliance.host.jobs.contract import JobInput
 from appliance.library.zip_source import Caps, unpack
 from appliance.tasks.contract import Payload
 
-_MEDIA_TYPES = {
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".png": "image/png",
-    ".webp": "image/webp",
-    ".bmp": "image/bmp",
-    ".gif": "image/gif",
-    ".avif": "image/avif",
-    ".tif": "image/tiff",
-    ".tiff": "image/tiff",
-    ".txt": "text/plain",
-}
 _MOST_UNPACKED_BYTES = 4 * 1024**3
 #: The same data is always cut the same way, so that two reports can be compared.
 _SEED = 20_260
@@ -102,7 +90,7 @@ def read_set(
     pictures = {
         name: path
         for name, path in files.items()
-        if PurePosixPath(name).suffix.lower() in _MEDIA_TYPES
+        if PurePosixPath(name).suffix.lower() in INPUT_TYPES
     }
     found = _from_tables(files) or _from_coco(files) or _from_yolo(files, pictures)
     if found is None:
@@ -145,7 +133,7 @@ def _is_meant(name: str) -> bool:
 
 
 def _media_type(name: str) -> str:
-    return _MEDIA_TYPES.get(PurePosixPath(name).suffix.lower(), "application/octet-stream")
+    return INPUT_TYPES.get(PurePosixPath(name).suffix.lower(), "application/octet-stream")
 
 
 def _from_tables(files: Mapping[str, Path]) -> LabelledSet | None:
