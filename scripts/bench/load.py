@@ -83,7 +83,13 @@ def drive(
 def _wrk(plan: _Plan) -> Load:
     with tempfile.TemporaryDirectory() as folder:
         script = _script(Path(folder), plan)
-        options = ["-t1", f"-c{plan.connections}", f"-d{plan.seconds:g}s", "--timeout", "30s"]
+        options = [
+            "-t1",
+            f"-c{plan.connections}",
+            f"-d{max(1, round(plan.seconds))}s",
+            "--timeout",
+            "30s",
+        ]
         done = subprocess.run(
             ["wrk", *options, "-s", script, f"http://127.0.0.1:{plan.port}{plan.path}"],
             capture_output=True,
