@@ -3,7 +3,7 @@
 import hmac
 
 from appliance.actions.callers import Caller
-from appliance.actions.key_format import PREFIX, parse_key
+from appliance.actions.key_format import parse_key
 from appliance.actions.key_ring import Entry, KeyRing
 from appliance.actions.networks import is_inside
 from appliance.clock import utc_text
@@ -66,11 +66,6 @@ def authenticate(ring: KeyRing, text: str, *, address: str) -> Caller:
         models=entry.key.models,
         address=address,
     )
-
-
-def looks_like_key(text: str) -> bool:
-    """Given any text, such as a query string, return whether an API key stands in it."""
-    return PREFIX in text
 
 
 def entry_of(ring: KeyRing, text: str) -> Entry | None:

@@ -133,7 +133,7 @@ class Predictor:
             sender=request.caller.sender,
         )
         result = bytes(reply.get("result", body))
-        timing = _timing(reply, request.received_monotonic)
+        timing = timing_of(reply, request.received_monotonic)
         prediction_id = new_id()
         recorded = self._history.enabled and self._record(
             prediction_id, request, reply, result, received=received, timing=timing
@@ -260,7 +260,8 @@ def shaped_params(task: Task, params: dict[str, str]) -> dict[str, Any]:
     return shaped
 
 
-def _timing(reply: dict[str, Any], received_monotonic: float) -> Timing:
+def timing_of(reply: dict[str, Any], received_monotonic: float) -> Timing:
+    """Given the engine's reply and when the request arrived, return where the time went."""
     decode, infer, encode = reply["timing"]
     return Timing(
         queue_ms=round(reply["queue"] * 1000, 3),

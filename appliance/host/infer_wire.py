@@ -4,7 +4,8 @@ Nothing here knows the model. Data and parameters stay unread text until somethi
 them, so that a hostile request cannot make the host build objects it will never use.
 """
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -17,6 +18,7 @@ _MOST_ID_CHARACTERS = 256
 _NO_BODY_BYTES = 2**63
 
 Parameters = dict[str, msgspec.Raw]
+_T = TypeVar("_T")
 
 
 class WireInput(msgspec.Struct, frozen=True):
@@ -64,8 +66,13 @@ def split_body(body: memoryview, header_bytes: int | None) -> tuple[memoryview, 
 
 def parse(text: memoryview) -> WireRequest:
     """Given the JSON part, return it; raise MalformedRequest or InvalidInput naming the place."""
+    return decoded_json(text, _decode_json)
+
+
+def decoded_json(text: memoryview, decode: Callable[[memoryview], _T]) -> _T:
+    """Given JSON and its decoder, return its value; raise as `parse` does."""
     try:
-        return _decode_json(text)
+        return decode(text)
     except msgspec.ValidationError as fault:
         raise InvalidInput(f"The request does not follow the protocol: {fault}.") from None
     except UnicodeDecodeError:

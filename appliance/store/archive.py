@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -20,6 +19,7 @@ from typing import IO, BinaryIO
 import msgspec
 
 from appliance.errors import BackupInvalid, InsufficientStorage
+from appliance.library.zip_source import ZIP_FAULTS
 from appliance.store.copies import Counts, check_copy
 from appliance.store.files import CHUNK_BYTES, sync_directory
 
@@ -33,16 +33,8 @@ MODELS_PREFIX = "models/"
 MOST_MEMBERS = 100_000
 MOST_MANIFEST_BYTES = 64 * 1024 * 1024
 
-#: What `zipfile` raises for a damaged or hostile archive.
-_ZIP_FAULTS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-    OSError,
-)
+#: What a damaged or hostile archive, or its disk, makes itself known by.
+_FAULTS = (*ZIP_FAULTS, OSError)
 _MODEL_FILE = re.compile(
     r"models/[a-z0-9][a-z0-9._-]{0,63}/[1-9][0-9]{0,9}(/[A-Za-z0-9_][A-Za-z0-9._ +-]{0,127}){1,4}"
 )
@@ -124,7 +116,7 @@ def unpack(source: Path, target: Path, *, only_database: bool) -> BackupManifest
                 _extract(archive, name, member, wanted, is_durable=is_durable)
     except FileNotFoundError as fault:
         raise BackupInvalid(f"There is no file {source}.") from fault
-    except _ZIP_FAULTS as fault:
+    except _FAULTS as fault:
         if isinstance(fault, OSError) and fault.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InsufficientStorage(f"{target} has no room for the backup: {fault}.") from fault
         raise BackupInvalid(f"{source.name} is damaged or not a backup: {fault}.") from fault
@@ -137,7 +129,7 @@ def read_manifest(source: Path) -> BackupManifest:
     try:
         with zipfile.ZipFile(source) as archive:
             return _read_manifest(archive, source.name)
-    except _ZIP_FAULTS as fault:
+    except _FAULTS as fault:
         raise BackupInvalid(f"{source.name} is damaged or not a backup: {fault}.") from fault
 
 

@@ -198,13 +198,6 @@ def active_versions(store: Store) -> dict[str, int]:
         return dict(connection.rows(query))
 
 
-def switched_models(store: Store) -> frozenset[str]:
-    """Return every model of which a version was ever made active, or none on purpose."""
-    with store.read() as connection:
-        rows = connection.rows(ModelSwitch.select(ModelSwitch.model).distinct())
-    return frozenset(row[0] for row in rows)
-
-
 def previous_version(store: Store, model: str) -> int | None:
     """Given a model, return the version a rollback leads to, or None.
 

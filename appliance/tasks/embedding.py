@@ -14,7 +14,7 @@ from appliance.tasks import pictures, zero_shot
 from appliance.tasks import texts as text_inputs
 from appliance.tasks.contract import Model, NoState, Payload, Turn
 from appliance.tasks.image_classification import HeadPrediction
-from appliance.tasks.picture_input import check_picture_input, input_size
+from appliance.tasks.picture_input import check_picture_input, decoded_picture
 from appliance.tasks.text_classification import TextPrediction, answered
 
 if TYPE_CHECKING:
@@ -156,17 +156,7 @@ def _picture_turn(payload: Payload, params: EmbeddingParams, model: Model) -> Tu
             "Labels can be given to a text model only; this one takes pictures.",
             pointer="/query/labels",
         )
-    tensor, target = input_size(model)
-    described = model.manifest.inputs[0]
-    pixels = pictures.decode_picture(
-        pictures.open_picture(payload, model.limits),
-        target,
-        crop=params.crop,
-        resize=described.resize,
-        pad_value=described.pad_value,
-        pad_position=described.pad_position,
-    )
-    return Turn(inputs=[{tensor: pixels[None]}])
+    return Turn(inputs=[decoded_picture(payload, model, crop=params.crop)])
 
 
 def _one(

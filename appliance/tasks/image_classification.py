@@ -10,7 +10,7 @@ from msgspec import Meta
 from appliance.errors import ModelInvalid
 from appliance.tasks import pictures
 from appliance.tasks.contract import Model, NoState, Payload, Turn
-from appliance.tasks.picture_input import check_picture_input, input_size
+from appliance.tasks.picture_input import check_picture_input, decoded_picture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,17 +90,7 @@ class ImageClassification:
         self, payload: Payload, params: ClassificationParams, state: NoState, model: Model
     ) -> Turn:
         """Turn a picture into u8[1, height, width, 3] for the model's only input."""
-        tensor, target = input_size(model)
-        manifest_input = model.manifest.inputs[0]
-        pixels = pictures.decode_picture(
-            pictures.open_picture(payload, model.limits),
-            target,
-            crop=params.crop,
-            resize=manifest_input.resize,
-            pad_value=manifest_input.pad_value,
-            pad_position=manifest_input.pad_position,
-        )
-        return Turn(inputs=[{tensor: pixels[None]}])
+        return Turn(inputs=[decoded_picture(payload, model, crop=params.crop)])
 
     def encode(
         self,

@@ -1,8 +1,14 @@
 """The one picture that a model of this product takes: where its description must be right."""
 
+from typing import TYPE_CHECKING
+
 from appliance.errors import ModelInvalid
 from appliance.library.manifest import Input
-from appliance.tasks.contract import Model
+from appliance.tasks import pictures
+from appliance.tasks.contract import Model, Payload
+
+if TYPE_CHECKING:
+    from appliance.tasks.contract import Tensors
 
 
 def check_picture_input(model: Model, *, called: str) -> Input:
@@ -34,3 +40,23 @@ def input_size(model: Model) -> tuple[str, tuple[int, int]]:
     """Given a checked model, return the name of its picture's tensor and its width and height."""
     ((tensor, shape),) = model.input_shapes.items()
     return tensor, (shape[2], shape[1])
+
+
+def decoded_picture(
+    payload: Payload, model: Model, *, crop: "tuple[int, int, int, int] | None"
+) -> "Tensors":
+    """Given a payload and a checked model, return its picture as u8[1, height, width, 3].
+
+    Placed as the manifest says. Raise what `pictures.open_picture` and `decode_picture` raise.
+    """
+    tensor, target = input_size(model)
+    described = model.manifest.inputs[0]
+    pixels = pictures.decode_picture(
+        pictures.open_picture(payload, model.limits),
+        target,
+        crop=crop,
+        resize=described.resize,
+        pad_value=described.pad_value,
+        pad_position=described.pad_position,
+    )
+    return {tensor: pixels[None]}

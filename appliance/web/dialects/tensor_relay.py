@@ -1,12 +1,11 @@
 """Tensor requests of any dialect: relayed to the model's host unread, measured and recorded."""
 
-import time
 from typing import Any, NamedTuple, Protocol
 
 import falcon
 
 from appliance.actions.callers import Caller
-from appliance.actions.predict import Timing
+from appliance.actions.predict import Timing, timing_of
 from appliance.config import Limits
 from appliance.web.dialects.open_inference_encoding import read_body, set_body
 from appliance.web.dialects.open_inference_engine import Engine
@@ -76,7 +75,7 @@ class Relay:
             waiting_since=context.received_monotonic,
             sender=context.caller.sender,
         )
-        timing = _timing(reply, context.received_monotonic)
+        timing = timing_of(reply, context.received_monotonic)
         self._history.record(_inferred(context, reply, timing, len(body), content_type))
         set_body(request, response, answer)
         response.set_header("Server-Timing", server_timing(timing))
@@ -96,15 +95,4 @@ def _inferred(
         timing=timing,
         input_bytes=input_bytes,
         content_type=content_type,
-    )
-
-
-def _timing(reply: dict[str, Any], received_monotonic: float) -> Timing:
-    decode, infer, encode = reply["timing"]
-    return Timing(
-        queue_ms=round(reply["queue"] * 1000, 3),
-        decode_ms=round(decode * 1000, 3),
-        infer_ms=round(infer * 1000, 3),
-        encode_ms=round(encode * 1000, 3),
-        total_ms=round((time.monotonic() - received_monotonic) * 1000, 3),
     )

@@ -32,14 +32,14 @@ PROBLEMS = (
     errors.InsufficientStorage,
 )
 _BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
-_FORM: dict[str, Any] = {
+FILES_FORM: dict[str, Any] = {
     "type": "object",
     "properties": {"files": {"type": "array", "items": _BINARY, "minItems": 1}},
     "required": ["files"],
     "additionalProperties": False,
 }
 CONSUMED = {
-    "multipart/form-data": _FORM,
+    "multipart/form-data": FILES_FORM,
     **dict.fromkeys(sorted(ZIP_TYPES), _BINARY),
     **{media: {"type": "string"} for media in sorted(LINE_TYPES)},
 }

@@ -13,18 +13,20 @@ from appliance.host.jobs.batch_items import ZIP_TYPES
 from appliance.web import parsing
 from appliance.web.operation import Access, operation
 from appliance.web.patience import lent_thread
-from appliance.web.resources.batch import ANSWER_HEADERS, IDEMPOTENCY, PROBLEMS, answered, wish_of
+from appliance.web.resources.batch import (
+    ANSWER_HEADERS,
+    FILES_FORM,
+    IDEMPOTENCY,
+    PROBLEMS,
+    answered,
+    wish_of,
+)
 from appliance.web.sent_files import sent_files
 
 _BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
 _TABLE_TYPE = "text/csv"
 _CONSUMED = {
-    "multipart/form-data": {
-        "type": "object",
-        "properties": {"files": {"type": "array", "items": _BINARY}},
-        "required": ["files"],
-        "additionalProperties": False,
-    },
+    "multipart/form-data": FILES_FORM,
     **dict.fromkeys(sorted(ZIP_TYPES), _BINARY),
     _TABLE_TYPE: {"type": "string"},
 }
