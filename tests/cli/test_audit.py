@@ -3,29 +3,8 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from appliance import config
 from appliance.cli.audit import audit
-from appliance.cli.connection import admin_socket_path
-from appliance.clock import ManualClock
-from appliance.web.unix_door import as_admin
-from tests.access_parts import Parts, edit, issued, opened
-from tests.web.doors import door_at
-
-
-@pytest.fixture
-def settings(tmp_path):
-    return config.Config(state=config.State(dir=str(tmp_path / "state")))
-
-
-@pytest.fixture
-def parts(tmp_path, settings):
-    with opened(tmp_path / "state", ManualClock()) as database:
-        parts = Parts(database, ManualClock())
-        admin_socket_path(settings).parent.mkdir()
-        door = door_at(admin_socket_path(settings), as_admin(parts.app))
-        door.start()
-        yield parts
-        door.stop()
+from tests.access_parts import edit, issued
 
 
 @pytest.fixture

@@ -3,31 +3,10 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from appliance import config
 from appliance.actions.authenticate import authenticate
 from appliance.actions.callers import Role
-from appliance.cli.connection import admin_socket_path
 from appliance.cli.keys import keys
-from appliance.clock import ManualClock
-from appliance.web.unix_door import as_admin
-from tests.access_parts import Parts, issued_with_id, opened
-from tests.web.doors import door_at
-
-
-@pytest.fixture
-def settings(tmp_path):
-    return config.Config(state=config.State(dir=str(tmp_path / "state")))
-
-
-@pytest.fixture
-def parts(tmp_path, settings):
-    with opened(tmp_path / "state", ManualClock()) as database:
-        parts = Parts(database, ManualClock())
-        admin_socket_path(settings).parent.mkdir()
-        door = door_at(admin_socket_path(settings), as_admin(parts.app))
-        door.start()
-        yield parts
-        door.stop()
+from tests.access_parts import issued_with_id
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from appliance import config
 from appliance.cli import model_life
 from appliance.cli.connection import admin_socket_path
 from appliance.cli.model import model
@@ -15,11 +14,6 @@ from tests.actions.examples import StubEngine, a_status
 from tests.web.doors import door_at
 from tests.web.resources.test_model_life import life_routes, registered
 from tests.web.routed import Routed
-
-
-@pytest.fixture
-def settings(tmp_path):
-    return config.Config(state=config.State(dir=str(tmp_path / "state")))
 
 
 @pytest.fixture
