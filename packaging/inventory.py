@@ -80,10 +80,16 @@ def _wheels(licences: dict[str, str]) -> Iterator[Part]:
         distribution = importlib.metadata.distribution(name)
         if distribution.version != version:
             raise SystemExit(f"{name} {distribution.version} is installed, {version} is locked")
+        named = [
+            file
+            for file in distribution.files or []
+            if _LICENCE_FILE.search(str(file).split("/", 1)[-1])
+        ]
         texts = {
             str(file): distribution.locate_file(file).read_text(encoding="utf-8", errors="replace")
-            for file in distribution.files or []
-            if ".dist-info" in str(file) and _LICENCE_FILE.search(str(file).split("/", 1)[-1])
+            for file in [each for each in named if ".dist-info" in str(each)]
+            # Some wheels have it among their own files only.
+            or [each for each in named if each.suffix == ".txt"]
         }
         metadata = distribution.metadata
         licence = licences.get(name) or metadata.get("License-Expression") or ""

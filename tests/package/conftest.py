@@ -44,10 +44,13 @@ def next_package(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="module")
-def machine(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """A booted machine without the appliance, for one module of tests."""
+def machine(
+    package: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Machine]:
+    """A booted machine without the appliance, for one module of tests; it names its FLAVOUR."""
     try:
-        booted = Machine(tmp_path_factory.mktemp("machine"))
+        flavour = getattr(request.module, "FLAVOUR", "")
+        booted = Machine(tmp_path_factory.mktemp("machine"), flavour=flavour)
     except Unbootable as fault:
         pytest.skip(f"no machine can be booted here: {fault}")
     try:

@@ -20,6 +20,8 @@ HAMMER = Path(__file__).with_name("hammer.py")
 PACKAGES = (
     "systemd-sysv,dbus,curl,procps,iproute2,logrotate,cron,supervisor,prometheus-node-exporter"
 )
+#: What only some tests need beside those; a root of its own holds them.
+FLAVOURS = {"": "", "tools": ",nginx,ssl-cert,autopkgtest,apt-utils,ufw"}
 HANG_SECONDS = 120.0
 UBUNTU = "http://archive.ubuntu.com/ubuntu"
 _UBUNTU_KEYRING = "pool/main/u/ubuntu-keyring/ubuntu-keyring_2023.11.28.1_all.deb"
@@ -42,13 +44,19 @@ def why_unbootable() -> str:
     return ""
 
 
-def prepared_root(suite: str) -> Path:
+def suite_under_test() -> str:
+    """Return the release that the machines of this run have."""
+    return os.environ.get("APPLIANCE_PACKAGE_SUITE", "bookworm")
+
+
+def prepared_root(suite: str, flavour: str = "") -> Path:
     """Given a release, return a root of it that is made once and then only copied."""
-    root = CACHE / suite
+    root = CACHE / "-".join(filter(None, (suite, flavour)))
     if not (root / "etc" / "os-release").exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(root, ignore_errors=True)
-        command = ["mmdebstrap", "--quiet", "--variant=apt", f"--include={PACKAGES}"]
+        include = f"--include={PACKAGES}{FLAVOURS[flavour]}"
+        command = ["mmdebstrap", "--quiet", "--variant=apt", include]
         if suite == "noble":
             command += ["--components=main,universe", f"--keyring={_ubuntu_keyring()}"]
         command += [suite, str(root), *([UBUNTU] if suite == "noble" else [])]
@@ -61,6 +69,8 @@ def prepared_root(suite: str) -> Path:
         # Services of other packages would only take time and, on a shared kernel, fail.
         for unit in ("supervisor.service", "systemd-networkd-wait-online.service", "cron.service"):
             (root / "etc" / "systemd" / "system" / unit).symlink_to("/dev/null")
+        for wanted in root.glob("etc/systemd/system/*.wants/nginx*"):
+            wanted.unlink()  # the test that wants it starts it
     return root
 
 
@@ -82,12 +92,10 @@ def _ubuntu_keyring() -> Path:
 class Machine:
     """One booted machine. The test that made it stops it."""
 
-    def __init__(self, directory: Path, suite: str = "") -> None:
-        suite = suite or os.environ.get("APPLIANCE_PACKAGE_SUITE", "bookworm")
+    def __init__(self, directory: Path, suite: str = "", flavour: str = "") -> None:
+        source = prepared_root(suite or suite_under_test(), flavour)
         self.root = directory / "root"
-        subprocess.run(
-            ["cp", "-a", "--reflink=auto", str(prepared_root(suite)), str(self.root)], check=True
-        )
+        subprocess.run(["cp", "-a", "--reflink=auto", str(source), str(self.root)], check=True)
         self._log = directory / "boot.log"
         self._name = f"ia-{os.getpid()}-{abs(hash(str(directory))) % 10000}"
         self._nspawn: subprocess.Popen[bytes] | None = None
@@ -128,14 +136,16 @@ class Machine:
             self._nspawn.wait(HANG_SECONDS)
         subprocess.run(["rm", "-rf", "--one-file-system", str(self.root)], check=False)
 
-    def run(self, command: str, *, is_checked: bool = True) -> "subprocess.CompletedProcess[str]":
+    def run(
+        self, command: str, *, is_checked: bool = True, most_seconds: float = HANG_SECONDS * 2
+    ) -> "subprocess.CompletedProcess[str]":
         """Given a shell command, run it inside and return what it said."""
         entered = ["nsenter", "-t", str(self.leader), *_NAMESPACES]
         done = subprocess.run(
             [*entered, "env", "-i", _PATH, "HOME=/root", "LANG=C.UTF-8", "sh", "-c", command],
             capture_output=True,
             text=True,
-            timeout=HANG_SECONDS * 2,
+            timeout=most_seconds,
             check=False,
             stdin=subprocess.DEVNULL,
         )

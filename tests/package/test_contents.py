@@ -75,3 +75,15 @@ def test_lintian_has_no_complaint_that_is_not_answered(package: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_no_link_leads_nowhere(tree: Path) -> None:
+    links = [path for path in tree.rglob("*") if path.is_symlink()]
+    assert len(links) > 5
+    assert [str(path.relative_to(tree)) for path in links if not path.exists()] == []
+
+
+def test_every_time_is_the_one_of_the_changelog_so_that_builds_can_be_compared(
+    listing: list[str],
+) -> None:
+    assert len({" ".join(line.split()[3:5]) for line in listing}) == 1

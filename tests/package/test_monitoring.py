@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from appliance import metrics
+from appliance.metric_families import Family
 from tests.package.test_files import loaded, needs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,13 +27,14 @@ def test_promtool_accepts_the_rules() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_alerts_fire_when_they_should_and_not_before(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tests", ["alerts_test.yaml", "slow_alerts_test.yaml"])
+def test_the_alerts_fire_when_they_should_and_not_before(tmp_path: Path, tests: str) -> None:
     promtool = needs("promtool")
     for name in ("rules.yaml", "alerts.yaml"):
         shutil.copy(RULES / name, tmp_path)
-    shutil.copy(Path(__file__).with_name("alerts_test.yaml"), tmp_path)
+    shutil.copy(Path(__file__).with_name(tests), tmp_path)
     done = subprocess.run(
-        [promtool, "test", "rules", "alerts_test.yaml"],
+        [promtool, "test", "rules", tests],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -58,9 +60,7 @@ def known_metrics() -> set[str]:
     """Return every name that metrics.py declares, as Prometheus shows it."""
     names: set[str] = set()
     for value in vars(metrics).values():
-        if isinstance(value, dict) and all(
-            isinstance(each, metrics.Family) for each in value.values()
-        ):
+        if isinstance(value, dict) and all(isinstance(each, Family) for each in value.values()):
             names |= set(value)
     assert "requests_total" in names
     return names
