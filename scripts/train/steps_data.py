@@ -28,6 +28,9 @@ DOUBT_SECONDS = 0.9
 class Walk:
     """One recording: acceleration float32 [n, 3] in m/s² at 50 Hz, the times of its true steps in
     seconds since its first reading, and the number of steps as its authors counted them.
+
+    `standing` [m] says of each reading whether its label is standing, `heading` [m] where the body
+    faced, in degrees, as far as the gyroscope tells.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Walk:
     steps: Array
     true_count: int
     standing: NDArray[np.bool_] | None = None
+    heading: Array | None = None
 
 
 def read_oxford(folder: pathlib.Path) -> list[Walk]:
@@ -88,9 +92,20 @@ def read_phone(folder: pathlib.Path, rate_hz: float = PHONE_RATE_HZ) -> list[Wal
                 steps=starts / rate_hz,
                 true_count=len(starts),
                 standing=table[:, 0] == 0,
+                heading=_heading(table[:, 1:4], table[:, 4:7], rate_hz),
             )
         )
     return walks
+
+
+def _heading(acceleration: Array, turning: Array, rate_hz: float) -> Array:
+    """Given m/s² and rad/s [n, 3], return [n] the degrees turned so far about the vertical, which
+    is the mean of about a second of acceleration.
+    """
+    bell = np.ones(81) / 81
+    down = np.stack([np.convolve(column, bell, "same") for column in acceleration.T], axis=1)
+    down /= np.linalg.norm(down, axis=1)[:, None]
+    return np.asarray(np.degrees(np.cumsum((turning * down).sum(axis=1)) / rate_hz))
 
 
 def to_grid(times: Array, values: Array, rate_hz: float = RATE_HZ) -> NDArray[np.float32]:

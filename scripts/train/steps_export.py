@@ -41,10 +41,8 @@ activation = "none"
 """
 
 
-def export(
-    net: StepNet, picking: Picking, directory: pathlib.Path, card: str, seed: int = 7
-) -> None:
-    """Given a network and how to pick its peaks, write every file of the version."""
+def export(net: StepNet, directory: pathlib.Path) -> None:
+    """Given a network, write it into the directory of a version."""
     directory.mkdir(parents=True, exist_ok=True)
     model = StepProbability(net).eval()
     example = torch.zeros(2, 3, WINDOW)
@@ -55,6 +53,12 @@ def export(
     converted.inputs[0].get_tensor().set_names({"signal"})
     converted.outputs[0].get_tensor().set_names({"probability"})
     openvino.save_model(converted, directory / "model.xml", compress_to_fp16=True)
+
+
+def describe(picking: Picking, directory: pathlib.Path, card: str, seed: int = 7) -> None:
+    """Given how to pick the peaks of the network in a directory, and its card, write every other
+    file of the version.
+    """
     settings = {
         "rate_hz": RATE_HZ,
         "window": WINDOW,

@@ -133,7 +133,7 @@ def _epoch(
     """Draw one epoch: windows [n, 3, 160], targets [n, 8] and weights [n, 8]."""
     parts = []
     for lesson in lessons:
-        signal, steps, weight = _vary(random, lesson, recipe.halts)
+        signal, steps, weight = vary(random, lesson, recipe.halts)
         count = recipe.walk_windows // len(lessons)
         parts.append(_windows(random, signal, steps, weight, recipe, count))
     for _ in range(10):
@@ -151,7 +151,7 @@ def _epoch(
     return torch.from_numpy(signals), torch.from_numpy(targets), torch.from_numpy(weights)
 
 
-def _vary(
+def vary(
     random: np.random.Generator, lesson: Lesson, halts: float
 ) -> tuple[Samples, Times, Samples]:
     """Return a walk played faster or slower, with longer pauses between the landings, stronger or

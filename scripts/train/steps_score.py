@@ -11,10 +11,12 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 from steps_data import Walk
+from steps_fit import FRAMING
 from steps_net import HOP, RATE_HZ, STRIDE, WINDOW
 from steps_synthetic import NEGATIVES, plain_ride, plain_wave
 
 from appliance.tasks.step_events import Pace, Picking, Track, count, pick
+from appliance.tasks.step_signal import Buffer, cut
 
 Samples = NDArray[np.float32]
 Times = NDArray[np.float64]
@@ -105,26 +107,53 @@ def offset(walks: list[Walk], steps: list[Times]) -> float:
     return float(np.median(late))
 
 
-def simulated(detect: Callable[[Samples], Times], minutes: int = 20) -> dict[str, float]:
-    """Return false steps a minute in signals without steps: those of the generators that training
-    uses, with other seeds, and plain ones from formulas that it does not use.
+@dataclasses.dataclass(frozen=True)
+class Calm:
+    """What is found where nobody steps: steps a minute, and the share of minutes without any."""
+
+    steps_a_minute: float
+    share_without: float
+    minutes: int
+
+
+def simulated(detect: Callable[[Samples], Times], minutes: int = 150) -> dict[str, Calm]:
+    """Return the false steps in signals without steps: those of the generators that training uses,
+    with other seeds, and plain ones from formulas that it does not use.
     """
     random = np.random.default_rng(999)
-    rates = {}
-    for name, make in NEGATIVES.items():
-        signals = [make(random, 60.0).astype(np.float32) for _ in range(minutes)]
-        rates[name] = sum(len(detect(signal)) for signal in signals) / minutes
-    waves = [
+    signals = {
+        name: [make(random, 60.0) for _ in range(minutes)] for name, make in NEGATIVES.items()
+    }
+    signals["plain waving"] = [
         plain_wave(random, rate, level, tilt)
         for rate in (0.8, 1.2, 1.5, 2.0, 2.5, 3.0)
         for level in (3.0, 6.0, 12.0)
         for tilt in (0.0, 0.4)
     ]
-    rides = [plain_ride(random, level) for level in (0.1, 0.2, 0.3, 0.5, 0.8) for _ in range(4)]
-    for name, signals in (("plain waving", waves), ("plain riding", rides)):
-        found_steps = sum(len(detect(signal.astype(np.float32))) for signal in signals)
-        rates[name] = found_steps / len(signals)
-    return rates
+    signals["plain riding"] = [
+        plain_ride(random, level) for level in (0.1, 0.2, 0.3, 0.5, 0.8) for _ in range(4)
+    ]
+    calm = {}
+    for name, minutes_of in signals.items():
+        counts = np.array([len(detect(signal.astype(np.float32))) for signal in minutes_of])
+        calm[name] = Calm(float(counts.mean()), float((counts == 0).mean()), len(counts))
+    return calm
+
+
+def answering(path: pathlib.Path) -> Callable[[Samples], Samples]:
+    """Given a model.xml, return what gives the probabilities at 25 Hz of a signal [n, 3] at 50 Hz
+    as the appliance computes them.
+    """
+    hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    model = openvino.Core().compile_model(path, "CPU", hints)
+
+    def answer(signal: Samples) -> Samples:
+        _, windows, total = cut(Buffer(), signal, FRAMING, closes=True)
+        parts = [model(windows[at : at + 256])[0] for at in range(0, len(windows), 256)]
+        flat = np.concatenate(parts).reshape(-1) if parts else np.zeros(0, np.float32)
+        return np.asarray(flat[: -(-total // STRIDE)])
+
+    return answer
 
 
 def speed(path: pathlib.Path) -> dict[str, float]:

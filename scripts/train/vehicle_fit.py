@@ -24,6 +24,7 @@ class FitPlan:
     weight_decay: float = 0.05
     label_smoothing: float = 0.05
     average_decay: float = 0.998
+    size_px: int = PICTURE_SIZE_PX
     strength: AugmentStrength = dataclasses.field(default_factory=AugmentStrength)
 
 
@@ -95,7 +96,8 @@ def fit(
         if epoch % 5 == 4 or epoch + 1 == plan.epochs:
             note = f"{name} epoch {epoch + 1}/{plan.epochs} loss {loss_sum / steps_per_epoch:.4f}"
             if watched is not None:
-                right = predict(average.model, watched).argmax(1) == watched.labels
+                answers = predict(average.model, watched, plan.size_px)
+                right = answers.argmax(1) == watched.labels
                 note += f" held-out {right.float().mean().item():.4f}"
             print(f"{note} {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
     return average.model
@@ -128,7 +130,7 @@ def _step(
 ) -> float:
     """Given one batch, do change it at random and take one optimiser step; return the loss."""
     targets = functional.one_hot(batch[1], len(CLASS_NAMES)).float()
-    pictures, targets = augment(batch[0], targets, PICTURE_SIZE_PX, plan.strength, generator)
+    pictures, targets = augment(batch[0], targets, plan.size_px, plan.strength, generator)
     pictures = pictures.contiguous(memory_format=torch.channels_last)
     loss = soft_loss(model(pictures), targets, plan.label_smoothing)
     optimiser.zero_grad(set_to_none=True)
@@ -139,11 +141,19 @@ def _step(
 
 
 @torch.no_grad()
-def predict(model: nn.Module, pictures: PictureSet) -> torch.Tensor:
-    """Given a model and pictures, do classify them all and return logits f32[N,classes]."""
+def predict(
+    model: nn.Module, pictures: PictureSet, size_px: int = PICTURE_SIZE_PX
+) -> torch.Tensor:
+    """Given a model, pictures and the size to stretch them to, do classify them all.
+
+    Return logits f32[N,classes].
+    """
     model.eval()
     answers: list[torch.Tensor] = []
     for part in pictures.pictures.split(128):
-        batch = normalise(part).contiguous(memory_format=torch.channels_last)
+        batch = normalise(part)
+        if size_px != batch.shape[-1]:
+            batch = functional.interpolate(batch, size=(size_px, size_px), mode="bilinear")
+        batch = batch.contiguous(memory_format=torch.channels_last)
         answers.append(model(batch))
     return torch.cat(answers)

@@ -44,6 +44,12 @@ def test_the_manifest_suits_the_task():
     TASK.check(shipped()[0])
 
 
+def test_the_card_names_the_thresholds_that_ship():
+    settings = read_manifest(SHIPPED).settings
+    words = f"`walking` {settings['walking']:g}, `resting` {settings['resting']:g}"
+    assert words in (SHIPPED / "card.md").read_text()
+
+
 def _samples():
     return json.loads((SHIPPED / "golden" / "samples.json").read_text())["samples"]
 
