@@ -9,8 +9,13 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from appliance.config_kept import Backup as Backup
+from appliance.config_kept import History as History
+from appliance.config_kept import Jobs as Jobs
+from appliance.config_kept import State as State
 from appliance.config_values import (
     MEBIBYTE,
+    PICTURE_FORMATS,
     PRIVATE_NETWORKS,
     Bytes,
     Count,
@@ -64,26 +69,6 @@ class Http(Section, frozen=True):
     ] = 25.0
 
 
-class State(Section, frozen=True):
-    """Where the appliance keeps what it knows."""
-
-    dir: Annotated[
-        str, Meta(description="State directory: database, admin key, models, files, spool.")
-    ] = "state"
-    cache_dir: Annotated[
-        str, Meta(description="Compiled models; may be deleted at any time. Empty: <state>/cache.")
-    ] = ""
-    runtime_dir: Annotated[
-        str, Meta(description="Unix sockets. Empty: <state>/run, or a temporary directory.")
-    ] = ""
-    reserve_bytes: Annotated[
-        Bytes, Meta(description="Size of the reserve file that is given up when the disk is full.")
-    ] = 64 * MEBIBYTE
-    database_bytes: Annotated[
-        Bytes, Meta(description="Largest size of the database; old history goes first.")
-    ] = 10 * 1024 * MEBIBYTE
-
-
 class Access(Section, frozen=True):
     """Who may call."""
 
@@ -126,7 +111,7 @@ class Limits(Section, frozen=True):
     ] = 25_000_000
     image_formats: Annotated[
         tuple[str, ...], Meta(description="Picture formats that are decoded, by Pillow's names.")
-    ] = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF", "TIFF")
+    ] = PICTURE_FORMATS
     waiting: Annotated[
         Count,
         Meta(
@@ -140,6 +125,10 @@ class Limits(Section, frozen=True):
     tensor_batch: Annotated[
         Count, Meta(description="Largest batch dimension of a tensor request.")
     ] = 1024
+    texts: Annotated[Count, Meta(description="Most texts of one request.")] = 100
+    text_bytes: Annotated[
+        Bytes, Meta(description="Most bytes of one request to a text model.")
+    ] = MEBIBYTE
 
 
 class Models(Section, frozen=True):
@@ -218,72 +207,6 @@ class Models(Section, frozen=True):
     ] = ()
 
 
-class History(Section, frozen=True):
-    """Recorded predictions."""
-
-    enabled: Annotated[bool, Meta(description="Record every prediction.")] = True
-    required: Annotated[
-        bool, Meta(description="Answer 507 instead of predicting when nothing can be recorded.")
-    ] = False
-    keep_days: Annotated[Seconds, Meta(description="Days a prediction is kept.")] = 365.0
-    keep_rows: Annotated[
-        int, Meta(ge=1, le=1_000_000_000, description="Most predictions kept.")
-    ] = 20_000_000
-    queue_rows: Annotated[
-        Count, Meta(description="Rows that may wait for the writer; beyond, 'recorded' is false.")
-    ] = 10_000
-    queue_bytes: Annotated[
-        Bytes, Meta(description="Bytes that these rows may have; beyond, 'recorded' is false.")
-    ] = 64 * MEBIBYTE
-    query_seconds: Annotated[
-        Seconds, Meta(description="Longest a search of the history may read before 503.")
-    ] = 2.0
-    full_disk_keep_days: Annotated[
-        Seconds,
-        Meta(description="Days a prediction is kept while the disk is full, if fewer."),
-    ] = 90.0
-
-
-class Jobs(Section, frozen=True):
-    """Work that is stored first and done later."""
-
-    keep_days: Annotated[Seconds, Meta(description="Days a finished job is kept.")] = 30.0
-    runners: Annotated[
-        int, Meta(ge=1, le=64, description="Jobs that run at once, at low priority.")
-    ] = 2
-    most_waiting: Annotated[Count, Meta(description="Jobs that may wait to be run.")] = 10_000
-    attempts: Annotated[
-        int, Meta(ge=1, le=100, description="Attempts at a job before it is dead.")
-    ] = 3
-    backoff_seconds: Annotated[
-        Seconds,
-        Meta(description="Pause before a failed job is tried again; it doubles each time."),
-    ] = 5.0
-    longest_backoff_seconds: Annotated[
-        Seconds, Meta(description="Longest pause before a failed job is tried again.")
-    ] = 300.0
-    deadline_seconds: Annotated[
-        Seconds, Meta(description="Longest one attempt at a job may take.")
-    ] = 4 * 3600.0
-    memory_bytes: Annotated[
-        Bytes, Meta(description="Address space of one job's process; more ends it.")
-    ] = 8 * 1024 * MEBIBYTE
-    result_bytes: Annotated[
-        Bytes, Meta(description="Largest result of one job, without the files it keeps.")
-    ] = 16 * MEBIBYTE
-    kept_bytes: Annotated[
-        Bytes, Meta(description="Largest files of one job's result, all together.")
-    ] = 4096 * MEBIBYTE
-    wait_seconds: Annotated[
-        Seconds, Meta(description="Longest an answer is held with ?wait= until a job has ended.")
-    ] = 60.0
-    files: Annotated[Count, Meta(description="Most files of one job's request.")] = 100
-    file_bytes: Annotated[Bytes, Meta(description="Largest file of a job's request.")] = 50_000_000
-    members: Annotated[Count, Meta(description="Most files inside a zip that a job reads.")] = (
-        10_000
-    )
-
-
 class Streams(Section, frozen=True):
     """Sessions that devices feed over time."""
 
@@ -326,7 +249,10 @@ class Dialects(Section, frozen=True):
     ] = ""
     scene_model: Annotated[
         str,
-        Meta(description="Answers DeepStack's scene and ModelShip's image. Empty: the first one."),
+        Meta(
+            description="Answers DeepStack's scene and ModelShip's image. Empty: the only one, or"
+            " of several the only one with 100 classes or more."
+        ),
     ] = ""
     text_model: Annotated[
         str, Meta(description="Answers ModelShip's text. Empty: the first one.")
@@ -367,18 +293,6 @@ class Log(Section, frozen=True):
         Count,
         Meta(description="Most request lines each second; the rest is counted, not written."),
     ] = 200
-
-
-class Backup(Section, frozen=True):
-    """Copies of the state."""
-
-    dir: Annotated[str, Meta(description="Where backups go. Empty: <state>/backups.")] = ""
-    daily: Annotated[Count, Meta(description="Daily backups kept.")] = 7
-    weekly: Annotated[Count, Meta(description="Weekly backups kept.")] = 4
-    monthly: Annotated[Count, Meta(description="Monthly backups kept.")] = 6
-    max_age_seconds: Annotated[
-        Seconds, Meta(description="Age of the newest backup after which health warns.")
-    ] = 26 * 3600.0
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

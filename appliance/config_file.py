@@ -17,11 +17,14 @@ import msgspec
 from appliance import config_keys
 from appliance.config import Config
 from appliance.config_keys import ENVIRONMENT_PREFIX, Key, value_text
+from appliance.config_values import PICTURE_FORMATS
 from appliance.errors import ConfigInvalid
 
 #: A configuration is a few kilobytes; more is some other file.
 MOST_BYTES = 1024 * 1024
 MOST_SNIPPETS = 100
+#: Lists of networks, which a type alone cannot check.
+_NETWORKS = frozenset({"metrics.public", "models.url_networks"})
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 _HEADER = re.compile(r"\s*\[\[?\s*([^\]]+?)\s*\]")
@@ -279,15 +282,32 @@ def _parsed_list(word: str) -> Any:
 
 def _content_fault(key: Key, value: Any) -> str | None:
     """Return what is wrong with a value that has the right type, or None."""
-    if key.dotted == "metrics.public":
-        for network in value:
-            try:
-                ipaddress.ip_network(network, strict=False)
-            except ValueError:
-                return f"{_shown(network)} is not a network. Write one like 192.168.1.0/24."
+    if key.dotted in _NETWORKS:
+        return next(filter(None, map(_network_fault, value)), None)
+    if key.dotted == "limits.image_formats":
+        return _format_fault(value)
     if isinstance(value, str) and "\0" in value:
         return "a text cannot hold a NUL character."
+    if key.dotted == "state.dir" and not value.strip():
+        return "it is empty. Name a directory of the appliance's own."
     return None
+
+
+def _network_fault(network: str) -> str | None:
+    try:
+        ipaddress.ip_network(network, strict=False)
+    except ValueError:
+        return f"{_shown(network)} is not a network. Write one like 192.168.1.0/24."
+    return None
+
+
+def _format_fault(names: tuple[str, ...]) -> str | None:
+    """A name that is misspelt would otherwise only be seen when the first such picture comes."""
+    for name in names:
+        if name.upper() not in PICTURE_FORMATS:
+            hint = _nearest(name.upper(), PICTURE_FORMATS, "Formats")
+            return f"{_cut(name)} is no picture format here. {hint}"
+    return None if names else "it is empty, so that no picture could be sent. Name one or more."
 
 
 def _nearest(name: str, known: Iterable[str], these: str | None) -> str:

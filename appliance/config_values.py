@@ -17,7 +17,11 @@ Seconds = Annotated[float, Meta(gt=0, le=86400 * 3650)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Bytes = Annotated[int, Meta(ge=1, le=1 << 50)]
 Ratio = Annotated[float, Meta(gt=0, lt=1)]
+Share = Annotated[float, Meta(gt=0, le=1)]
 Weight = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}=[1-9][0-9]{0,3}$")]
+
+#: What is decoded, by Pillow's names; `limits.image_formats` can only narrow it.
+PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF", "TIFF")
 
 #: The machine itself and the networks that are never routed on the Internet (RFC 1918, RFC 4193,
 #: RFC 4291).

@@ -15,6 +15,7 @@ from appliance.actions.install_model import ModelLibrary
 from appliance.actions.issue_key import ADMIN_KEY_FILE, ensure_admin_key
 from appliance.actions.job_parts import JobParts
 from appliance.actions.job_parts import put_together as job_parts
+from appliance.actions.keep_inputs import InputKeeper
 from appliance.actions.key_ring import KeyRing
 from appliance.actions.maintain import Maintenance
 from appliance.actions.measure import Measured, readings
@@ -40,6 +41,7 @@ from appliance.places import Places, places_of, prepared
 from appliance.store.database import FILE_NAME, Database
 from appliance.store.disk import DiskWatch
 from appliance.store.integrity import InstanceLock, StartReport, prepare
+from appliance.store.kept_inputs import KeptInputs
 
 _log = logging.getLogger(__name__)
 
@@ -66,6 +68,7 @@ class Appliance:
     tending: ModelTending
     streams: StreamSessions
     jobs: JobParts
+    inputs: InputKeeper
     backups: Backups
     health: HealthCheck
     reload: Reload
@@ -84,6 +87,7 @@ class Appliance:
         self.maintenance.stop()
         self.jobs.dispatch.stop()
         self.engine.stop()
+        self.inputs.stop()
         self.key_ring.save_uses()
         is_clean = self.database.close()
         self.lock.release(is_clean=is_clean)
@@ -109,6 +113,7 @@ def assemble(
     tuning = _started_models(ground)
     models = _models(ground, tuning, job_kinds)
     health.watch_jobs(models.jobs.jobs.counts)
+    health.watch_inputs(ground.inputs.status)
     reload = Reload(
         config,
         ground.database,
@@ -130,6 +135,7 @@ class _Ground:
     engine: Engine
     disk: DiskWatch
     database: Database
+    inputs: InputKeeper
     recovery: str
 
 
@@ -151,7 +157,11 @@ def _ground(config: Config, clock: Clock) -> _Ground:
     engine.supervisor.start()  # importing OpenVINO takes longest, so it begins first
     disk = DiskWatch(places.state, reserve_bytes=config.state.reserve_bytes, clock=clock)
     database, report = _database(config, clock, places, lock, disk, metrics)
-    return _Ground(config, clock, places, lock, metrics, engine, disk, database, report.lost)
+    files = KeptInputs(places.inputs)
+    inputs = InputKeeper(config.history, clock, database=database, disk=disk, files=files)
+    return _Ground(
+        config, clock, places, lock, metrics, engine, disk, database, inputs, report.lost
+    )
 
 
 def _started_models(ground: _Ground) -> ModelTuning:
@@ -191,16 +201,18 @@ def _together(
             database=database,
             disk=ground.disk,
             expire_streams=streams.expire,
+            sweep_inputs=ground.inputs.sweep,
         ),
         key_ring=ring,
         gate=Gate(ring, clock, access=config.access, metrics=config.metrics),
-        predictor=Predictor(ground.engine, database, clock, config.history, ground.metrics),
+        predictor=_predictor(ground),
         model_changes=models.changes,
         library=models.library,
         removal=models.removal,
         tending=_tending(ground, models.changes),
         streams=streams,
         jobs=models.jobs,
+        inputs=ground.inputs,
         backups=backups,
         health=health,
         reload=reload,
@@ -213,6 +225,7 @@ def _begun(parts: Appliance) -> Appliance:
     _tell_of_reloads(parts)
     parts.canary.start()
     parts.tending.start()
+    parts.inputs.start()
     parts.maintenance.start()
     parts.library.start()
     parts.jobs.dispatch.start()
@@ -226,8 +239,20 @@ def _tell_of_reloads(parts: Appliance) -> None:
     parts.reload.tell("history", parts.predictor.use_history)
     parts.reload.tell("history", parts.maintenance.use_history)
     parts.reload.tell("history", parts.streams.use_history)
+    parts.reload.tell("history", parts.inputs.use_history)
     parts.reload.tell("backup", parts.backups.use_settings)
     parts.reload.tell_text(parts.backups.use_config_text)
+
+
+def _predictor(ground: _Ground) -> Predictor:
+    return Predictor(
+        ground.engine,
+        ground.database,
+        ground.clock,
+        ground.config.history,
+        ground.metrics,
+        keep_input=ground.inputs.offer,
+    )
 
 
 def _tending(ground: _Ground, changes: ModelChanges) -> ModelTending:
@@ -250,9 +275,8 @@ def _jobs(
         engine=ground.engine,
         database=ground.database,
         disk=ground.disk,
-        directory=ground.places.jobs,
-        models=ground.places.models,
-        cache=ground.places.cache,
+        inputs=ground.inputs,
+        places=ground.places,
         threads=ground.config.models.threads or allowed_cores(),
         install_version=library.install_made,
         on_end=ground.metrics.job_ended,

@@ -31,7 +31,8 @@ in a dead job and in the terminal.
      └─ Fault                         not a reply to a client: start-up and command line
          ├─ ConfigInvalid             exit status 78
          ├─ StateUnusable             the state directory or database cannot be used
-         │   └─ SchemaTooNew          the database was written by a newer release; exit status 78
+         │   ├─ SchemaTooNew          the database was written by a newer release; exit status 78
+         │   └─ MigrationFailed       the schema could not be changed; exit status 78
          ├─ ModelInvalid        422   a model's files are wrong
          └─ BackupInvalid       422   a backup fails its checks
 """
@@ -231,6 +232,11 @@ class StateUnusable(Fault):
 class SchemaTooNew(StateUnusable):
     slug, title = "schema-too-new", "The database was written by a newer release"
     exit_status = 78  # restarting cannot help
+
+
+class MigrationFailed(StateUnusable):
+    slug, title = "migration-failed", "The database could not be upgraded"
+    exit_status = 78  # the same step would fail again, after one more copy of the database
 
 
 class ModelInvalid(Fault):

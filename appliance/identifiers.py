@@ -25,3 +25,8 @@ def new_id() -> str:
     number = milliseconds << 80 | 0x7 << 76 | counter << 64 | 0b10 << 62 | tail
     text = f"{number:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def seconds_of(identifier: str) -> float:
+    """Given an identifier made here, return when, in seconds since 1970 UTC."""
+    return int(identifier[:8] + identifier[9:13], 16) / 1000

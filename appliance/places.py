@@ -19,6 +19,7 @@ class Places:
     spool: Path
     backups: Path
     jobs: Path
+    inputs: Path
 
     @property
     def admin_socket(self) -> Path:
@@ -43,6 +44,7 @@ def places_of(config: Config) -> Places:
         spool=state / "spool",
         backups=Path(config.backup.dir or state / "backups"),
         jobs=state / "jobs",
+        inputs=state / "inputs",
     )
 
 
@@ -53,7 +55,8 @@ def prepared(places: Places) -> Places:
     """
     try:
         places.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for directory in (places.models, places.cache, places.spool, places.backups, places.jobs):
+        below = (places.models, places.cache, places.spool, places.backups)
+        for directory in (*below, places.jobs, places.inputs):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         places.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as fault:

@@ -2,7 +2,9 @@
 
 import os
 import signal
+import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -49,6 +51,25 @@ class Play:
 
     def nothing(self, run: JobRun) -> JobResult:
         return JobResult(document={})
+
+    def reach(self, run: JobRun) -> JobResult:
+        """Tell what became of each way to reach somebody."""
+
+        def outcome(act: Callable[[], object]) -> str:
+            try:
+                act()
+            except OSError as fault:
+                return type(fault).__name__
+            return "done"
+
+        ways: dict[str, Callable[[], object]] = {
+            "ipv4": lambda: socket.socket(socket.AF_INET),
+            "ipv6": lambda: socket.socket(socket.AF_INET6),
+            "unix": lambda: socket.socket(socket.AF_UNIX),
+            "pair": socket.socketpair,
+            "program": lambda: os.execv("/bin/true", ["true"]),
+        }
+        return JobResult(document={name: outcome(way) for name, way in ways.items()})
 
     def crash(self, run: JobRun) -> JobResult:
         os.kill(os.getpid(), signal.SIGSEGV)

@@ -3,7 +3,8 @@
 import contextlib
 import io
 import time
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,15 @@ PROCESS = JobProcess(memory_bytes=8 << 30, cpu_seconds=600, file_bytes=1 << 30)
 
 def sent(name: str = "a.txt", body: bytes = b"hello", kind: str = "text/plain") -> SentFile:
     return SentFile(name, kind, io.BytesIO(body))
+
+
+def a_zip(members: Mapping[str, bytes]) -> bytes:
+    """Return a zip of files."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, body in members.items():
+            archive.writestr(name, body)
+    return packed.getvalue()
 
 
 def specification(model: str, version: int) -> HostSpecification:

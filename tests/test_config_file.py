@@ -95,6 +95,11 @@ def test_a_wrong_value_is_told_with_what_was_expected_and_what_it_means(tmp_path
         "http.host = { a = 1 }",
         "http.port = 2024-01-01",
         'metrics.public = ["10.0.0.0/99"]',
+        'models.url_networks = ["10.0.0.0/99"]',
+        'limits.image_formats = ["JPEG", "JEPG"]',
+        "limits.image_formats = []",
+        'state.dir = ""',
+        'state.dir = " "',
         'state.dir = "a\\u0000b"',
         "http = 5",
         "[[http]]",
@@ -103,6 +108,13 @@ def test_a_wrong_value_is_told_with_what_was_expected_and_what_it_means(tmp_path
 def test_a_value_outside_its_bounds_is_one_fault(tmp_path: Path, line: str) -> None:
     [fault] = faults(written(tmp_path, line + "\n"))
     assert fault.startswith("appliance.toml:1: ")
+
+
+def test_an_unknown_picture_format_is_told_with_the_nearest_one(tmp_path: Path) -> None:
+    [fault] = faults(written(tmp_path, 'limits.image_formats = ["png", "JEPG"]\n'))
+    assert "JEPG is no picture format here. Did you mean JPEG?" in fault
+    path = written(tmp_path, 'limits.image_formats = ["png", "jpeg"]\n')
+    assert config_file.load(path, {}).limits.image_formats == ("png", "jpeg")
 
 
 def test_all_faults_of_all_places_are_told_at_once(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -112,3 +113,35 @@ def test_the_kernels_timeout_ends_a_wait(pair: Pair) -> None:
 def test_a_timeout_is_never_zero_which_would_mean_for_ever() -> None:
     assert frames.timeval(1e-9) == frames.timeval(1e-6)
     assert frames.timeval(2.5) == frames.struct.pack("@ll", 2, 500_000)
+
+
+def test_an_inbox_receives_frames_of_any_length_one_after_the_other(pair: Pair) -> None:
+    left, right = pair
+    inbox = frames.Inbox(right)
+    bodies = [b"first" * 30_001, b"", b"second", b"\x01" * 2_000_000, b"third" * 9]
+    sender = threading.Thread(
+        target=lambda: [frames.send(left, {"n": n}, body) for n, body in enumerate(bodies)]
+    )
+    sender.start()
+    for number, body in enumerate(bodies):
+        header, found = inbox.receive()
+        assert (header, bytes(found)) == ({"n": number}, body)
+    sender.join(10)
+
+
+def test_the_end_of_a_body_in_an_inbox_is_aligned(pair: Pair) -> None:
+    left, right = pair
+    inbox = frames.Inbox(right)
+    for text in (b"{}", b'{"a":1}', b""):
+        frames.send(left, 0, text + np.arange(40, dtype="<f8").tobytes())
+        _, body = inbox.receive()
+        tensor = np.frombuffer(body[len(text) :], "<f8")
+        assert tensor.flags.aligned
+        assert tensor.tolist() == list(range(40))
+
+
+def test_an_inbox_tells_a_closed_connection(pair: Pair) -> None:
+    left, right = pair
+    left.close()
+    with pytest.raises(frames.FrameClosed):
+        frames.Inbox(right).receive()

@@ -4,7 +4,7 @@ import time
 import uuid
 
 from appliance import identifiers
-from appliance.identifiers import new_id
+from appliance.identifiers import new_id, seconds_of
 
 
 def test_an_id_is_a_uuid_of_version_7() -> None:
@@ -52,3 +52,8 @@ def test_a_clock_that_jumps_back_does_not_break_the_order() -> None:
         assert new_id() > later
     finally:
         identifiers._last_milliseconds_and_counter = ahead - (3_600_000 << 12)
+
+
+def test_an_id_tells_when_it_was_made() -> None:
+    assert abs(seconds_of(new_id()) - time.time()) < 3 * 3600
+    assert seconds_of("01890a5d-ac96-7000-8000-000000000000") == 1688096058.518

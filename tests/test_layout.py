@@ -28,6 +28,7 @@ UNMIRRORED = {
 UNPAIRED = {
     "tests/test_layout.py": "the repository",
     "tests/test_generate.py": "scripts/generate",
+    "tests/test_reliability.py": "tests/reliability.md",
 }
 #: Folders below tests/ whose files are named after promises instead.
 RINGS = ("integration", "end_to_end", "package", "scripts")

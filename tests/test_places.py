@@ -20,7 +20,8 @@ def test_every_place_lies_below_the_state_unless_configured() -> None:
 
 def test_the_directories_are_made_for_the_owner_alone(tmp_path: Path) -> None:
     places = prepared(places_of(Config(state=State(dir=str(tmp_path / "state")))))
-    for directory in (places.state, places.models, places.cache, places.spool, places.backups):
+    made = (places.state, places.models, places.cache, places.spool, places.backups)
+    for directory in (*made, places.jobs, places.inputs):
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
 
 

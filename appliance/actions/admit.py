@@ -72,6 +72,11 @@ class Gate:
             burst=access.failed_keys_burst,
         )
 
+    @property
+    def guesses_policy(self) -> str:
+        """Value of the `RateLimit-Policy` header for addresses that show wrong keys."""
+        return self._failed.policy
+
     def use_metrics(self, metrics: config.Metrics) -> None:
         """Given the section [metrics], let its networks read metrics from now on."""
         self._metrics_networks = networks_of(metrics.public)

@@ -4,20 +4,16 @@ It looks from outside and changes nothing, so that it also works while the appli
 """
 
 import grp
-import os
 import pwd
 import shutil
-import socket
 import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import msgspec
+from appliance.actions import neighbours, told_by_health
+from appliance.actions.findings import FAULT, OK, UNKNOWN, WARNING, Finding, Scene
 
-from appliance.config import Config
-
-OK, WARNING, FAULT = "ok", "warning", "fault"
 _LOW_SHARE = 0.07
 _WARN_SHARE = 0.15
 _OLDEST_SANE_SECONDS = 1_750_000_000  # the middle of 2025: no box is older than its release
@@ -27,46 +23,27 @@ _NEEDED_FLAGS = frozenset({"sse4_2"})
 _QUICK_FLAGS = ("avx2", "avx512f", "avx512_vnni", "amx_tile")
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that was looked at; `advice` says what to do about it, empty when it is fine."""
-
-    subject: str
-    level: str
-    text: str
-    advice: str = ""
-
-
-class Scene(msgspec.Struct, frozen=True, kw_only=True):
-    """What the doctor looks at: directories, answers and facts, so that tests can set them."""
-
-    config: Config
-    state: Path
-    backups: Path
-    cache: Path
-    #: The running appliance's /health, or None when nobody answers.
-    health: dict[str, object] | None
-    #: When the newest backup was made (seconds since 1970 UTC), or None.
-    newest_backup_seconds: float | None
-    #: Given a property of the service's unit, systemd's value of it; empty without systemd.
-    unit: Callable[[str], str]
-    now_seconds: float
-    proc: Path = Path("/proc")
-    dev: Path = Path("/dev")
-
-
 def examine(scene: Scene) -> list[Finding]:
     """Given the scene, return a finding for everything that was looked at."""
     return [finding for check in _CHECKS for finding in check(scene)]
 
 
 def _service(scene: Scene) -> Iterator[Finding]:
+    if scene.health is None and not scene.may_ask:
+        yield Finding(
+            subject="service",
+            level=UNKNOWN,
+            text="This user may not ask the appliance how it is.",
+            advice="sudo appliance doctor",
+        )
+        return
     if scene.health is None:
         state = scene.unit("ActiveState")
         known = f" systemd says: {state}." if state else ""
         yield Finding(
             subject="service",
             level=FAULT,
-            text=f"Nobody answers on the admin socket.{known}",
+            text=f"The appliance does not run: nobody answers on its admin socket.{known}",
             advice="systemctl start inference-appliance; journalctl -eu inference-appliance",
         )
         return
@@ -133,7 +110,9 @@ def _permissions(scene: Scene) -> Iterator[Finding]:
             )
         else:
             yield Finding(
-                subject="directories", level=OK, text=f"{path} belongs to {_user(facts.st_uid)}."
+                subject="directories",
+                level=OK,
+                text=f"The directory of the {name}, {path}, belongs to {_user(facts.st_uid)}.",
             )
     yield from _strangers(scene.state)
 
@@ -165,29 +144,11 @@ def _disk(scene: Scene) -> Iterator[Finding]:
         yield Finding(
             subject="disk",
             level=level,
-            text=f"{share:.0%} of the disk of the {name} is free ({usage.free / 1e9:.1f} GB).",
+            text=f"The disk of the {name} has {usage.free / 1e9:.1f} GB free, {share:.0%} of it.",
             advice=""
             if level == OK
             else "Make room: copy old backups away, lower history.keep_days.",
         )
-
-
-def _port(scene: Scene) -> Iterator[Finding]:
-    if scene.health is not None or scene.config.http.port == 0:
-        return  # our own appliance has it
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((scene.config.http.host, scene.config.http.port))
-        except OSError as fault:
-            yield Finding(
-                subject="port",
-                level=FAULT,
-                text=f"Port {scene.config.http.port} cannot be had: {fault.strerror}.",
-                advice="See who has it with ss -tlnp, or set http.port to another.",
-            )
-            return
-    yield Finding(subject="port", level=OK, text=f"Port {scene.config.http.port} is free.")
 
 
 def _clock(scene: Scene) -> Iterator[Finding]:
@@ -223,7 +184,7 @@ def _processor(scene: Scene) -> Iterator[Finding]:
     yield Finding(
         subject="processor",
         level=OK if quick else WARNING,
-        text=f"It has {', '.join(quick) or 'no vector extensions beyond SSE'}.",
+        text=f"The processor has {', '.join(quick) or 'no vector extensions beyond SSE'}.",
         advice="" if quick else "In a virtual machine, choose the processor type 'host'.",
     )
 
@@ -252,6 +213,11 @@ def _devices(scene: Scene) -> Iterator[Finding]:
 
 
 def _backup(scene: Scene) -> Iterator[Finding]:
+    if not scene.may_see_backups:
+        yield Finding(
+            subject="backup", level=UNKNOWN, text="Only root may look into the backups' directory."
+        )
+        return
     if scene.newest_backup_seconds is None:
         is_new = scene.health is not None and _uptime(scene.health) < _DAY_SECONDS
         yield Finding(
@@ -292,18 +258,18 @@ def _group(number: int) -> str:
         return str(number)
 
 
-def is_root() -> bool:
-    """Return whether everything can be looked at."""
-    return os.geteuid() == 0
-
-
 _CHECKS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     _service,
     _unit,
+    told_by_health.models,
+    told_by_health.database,
     _permissions,
     _disk,
-    _port,
+    neighbours.instance,
+    neighbours.ports,
+    neighbours.firewalls,
     _clock,
+    told_by_health.clock,
     _processor,
     _devices,
     _backup,

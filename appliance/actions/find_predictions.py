@@ -1,7 +1,5 @@
 """Look into the history of predictions, each caller into their own."""
 
-import csv
-import io
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import chain
@@ -12,6 +10,7 @@ from msgspec import Meta
 
 from appliance.actions.callers import Caller, Role, require_role, require_row_of
 from appliance.clock import utc_text
+from appliance.csv_rows import Cell, csv_row
 from appliance.errors import InvalidInput, NotFound
 from appliance.store import predictions
 from appliance.store.database import Database
@@ -203,29 +202,16 @@ def _json_lines(rows: Iterator[Prediction]) -> Iterator[bytes]:
 
 
 def _csv(rows: Iterator[Prediction]) -> Iterator[bytes]:
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer)
-    writer.writerow(_CSV_COLUMNS)
-    for number, prediction in enumerate(rows, 1):
+    waiting = [csv_row(_CSV_COLUMNS)]
+    for prediction in rows:
         row = _row(prediction)
-        writer.writerow([_cell(getattr(row, name)) for name in _CSV_COLUMNS])
-        if number % _ROWS_PER_CHUNK == 0:
-            yield _taken(buffer)
-    yield _taken(buffer)
+        waiting.append(csv_row(_cell(getattr(row, name)) for name in _CSV_COLUMNS))
+        if len(waiting) >= _ROWS_PER_CHUNK:
+            yield "".join(waiting).encode()
+            waiting.clear()
+    if waiting:
+        yield "".join(waiting).encode()
 
 
-def _taken(buffer: io.StringIO) -> bytes:
-    text = buffer.getvalue()
-    buffer.seek(0)
-    buffer.truncate()
-    return text.encode()
-
-
-def _cell(value: Any) -> str:
-    """Return a cell that a spreadsheet shows instead of running it (ASVS 5.0, 1.2.10)."""
-    text = (
-        bytes(value).decode()
-        if isinstance(value, msgspec.Raw)
-        else str("" if value is None else value)
-    )
-    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+def _cell(value: Any) -> Cell:
+    return bytes(value).decode() if isinstance(value, msgspec.Raw) else value

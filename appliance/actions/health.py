@@ -9,10 +9,11 @@ import psutil
 
 from appliance import __version__
 from appliance.actions.jobs import JobCounts
+from appliance.actions.keep_inputs import InputsStatus
 from appliance.clock import Clock, utc_text
 from appliance.config import Config
 from appliance.engine.engine import Engine
-from appliance.engine.served import IDLE, READY, STOPPED
+from appliance.engine.served import FAILED, IDLE, READY, STOPPED
 from appliance.engine.status import ModelStatus
 from appliance.errors import Problem
 from appliance.store.database import Database, DatabaseStatus
@@ -79,6 +80,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     database: DatabaseStatus
     models: tuple[ModelHealth, ...]
     jobs: JobCounts | None
+    inputs: InputsStatus | None
     backup: BackupHealth
     clock: ClockHealth
     recovery: str
@@ -136,10 +138,15 @@ class HealthCheck:
         self._started = clock.monotonic()
         self._is_stopping = False
         self._count_jobs: Callable[[], JobCounts] | None = None
+        self._ask_inputs: Callable[[], InputsStatus] | None = None
 
     def watch_jobs(self, count: Callable[[], JobCounts]) -> None:
         """Given how to count jobs, tell of them from now on; called once, before serving."""
         self._count_jobs = count
+
+    def watch_inputs(self, ask: Callable[[], InputsStatus]) -> None:
+        """Given how to ask about kept inputs, tell of them from now on; called before serving."""
+        self._ask_inputs = ask
 
     def begin_stop(self) -> None:
         """From now on the appliance is not ready: it is stopping."""
@@ -197,6 +204,7 @@ class HealthCheck:
                 if status.is_active or status.state != STOPPED
             ),
             jobs=self._jobs(),
+            inputs=self._ask_inputs() if self._ask_inputs is not None else None,
             backup=self._backup(),
             clock=ClockHealth(now=utc_text(self._clock.wall_seconds()), state=self._clock_state()),
             recovery=self._recovery if with_details else "",
@@ -222,8 +230,8 @@ class HealthCheck:
             if status.state == IDLE:
                 continue  # the next request starts it
             if status.state != READY:
-                reason = status.reason or "no reason given"
-                faults.append(_Fault(f"{name} is {status.state}", reason))
+                unknown = "no reason given" if status.state == FAILED else ""
+                faults.append(_Fault(f"{name} is {status.state}", status.reason or unknown))
             elif status.canary_ok is False:
                 faults.append(_Fault(f"{name} failed its canary"))
             elif status.canary_age_seconds is None or status.canary_age_seconds > oldest:
@@ -242,7 +250,10 @@ class HealthCheck:
             warnings.append(_Fault("the newest backup failed its check; run: appliance backup"))
         if self._clock_state() != "ok":
             warnings.append(
-                _Fault("the clock jumped; retention is paused until it is trusted again")
+                _Fault(
+                    "the clock jumped, or is far from when the appliance last ran; retention is"
+                    " paused until it has run steadily for a day or is put right"
+                )
             )
         if self._recovery:
             warnings.append(_Fault("the state was recovered at the start", self._recovery))

@@ -239,6 +239,8 @@ class ImportWork:
             image_pixels=limits.image_pixels,
             image_formats=limits.image_formats,
             tensor_batch=limits.tensor_batch,
+            texts=limits.texts,
+            text_bytes=limits.text_bytes,
         )
 
     def _finish(self, caller: Caller, place: VersionDirectory) -> None:

@@ -15,6 +15,7 @@ from appliance.actions.key_format import new_key
 from appliance.actions.key_ring import KeyRing, Record
 from appliance.errors import FieldError, InvalidInput, StateUnusable
 from appliance.library.manifest import Name
+from appliance.plain_text import hidden_in, pattern
 from appliance.store.connection import Connection
 from appliance.store.keys import StoredKey
 
@@ -25,9 +26,8 @@ _DAY_SECONDS = 86_400.0
 # The patterns below are only told in the schema: checked by msgspec, a mistake would be answered
 # with the pattern instead of a sentence.
 
-#: No control characters and no invisible or direction-changing ones (Unicode TR 36): names come
-#: back in logs and terminals.
-_NAME = r"^[^\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]{1,80}$"
+#: Names come back in logs and terminals.
+_NAME = pattern(least=1, most=80)
 _HEX = "[0-9A-Fa-f]{1,4}"
 _BYTE = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 #: IPv4, or IPv6 as eight groups, or with `::` at the end, the start or between (at most 7 colons).
@@ -119,9 +119,11 @@ def _fresh(ring: KeyRing, wanted: NewKey) -> tuple[str, StoredKey]:
 
 
 def _checked_name(name: str) -> str:
-    if re.fullmatch(_NAME, name) is None:
+    found = hidden_in(name)
+    if found:
         raise InvalidInput(
-            "The name holds control or invisible characters; use letters, digits and plain signs.",
+            f"The name holds the invisible character {found}, with which it can look like another"
+            " or repaint a terminal; leave it out.",
             pointer="/name",
         )
     return name

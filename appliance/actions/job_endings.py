@@ -112,7 +112,7 @@ class JobEndings:
                 unstored = Unavailable(f"The result could not be stored: {fault.strerror}.")
                 self._fail(attempt, unstored, True, pause_seconds)
             else:
-                self._finish(attempt, result)
+                self._finish(attempt, result, word.message)
             return
         why, is_worth_retrying = self._why(attempt, event)
         self._fail(attempt, why, is_worth_retrying, pause_seconds)
@@ -195,8 +195,8 @@ class JobEndings:
             found["new_version"] = {"model": version.model, "version": version.version}
         return msgspec.json.encode(found)
 
-    def _finish(self, attempt: Attempt, result: StoredResult) -> None:
-        kept = job_queue.finish(self._database, attempt.lease, result)
+    def _finish(self, attempt: Attempt, result: StoredResult, message: str) -> None:
+        kept = job_queue.finish(self._database, attempt.lease, result, message=message)
         job_id = attempt.lease.job_id
         if kept is None and not self._is_recorded(attempt):
             self._tidy(

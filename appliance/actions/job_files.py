@@ -219,6 +219,16 @@ class JobFiles:
         return self.root / job_id / f"attempt-{attempt}"
 
 
+def at_least_one(files: Iterable[SentFile]) -> Iterable[SentFile]:
+    """Given the files of a request, yield them; raise InvalidInput at the end if none came."""
+    is_empty = True
+    for file in files:
+        is_empty = False
+        yield file
+    if is_empty:
+        raise InvalidInput("The request carries no files.")
+
+
 def shown_name(name: str) -> str:
     """Given what a client calls a file, return it without control characters, at most 255 long."""
     shown = "".join(

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 from appliance.actions.job_endings import InstallVersion, JobEndings, OnEnd, OnResult
@@ -10,6 +9,8 @@ from appliance.actions.job_files import JobFiles
 from appliance.actions.job_news import JobNews
 from appliance.actions.job_orders import JobOrders, specification_of
 from appliance.actions.jobs import Jobs
+from appliance.actions.keep_inputs import InputKeeper
+from appliance.actions.recorded_data import RecordedData
 from appliance.actions.run_jobs import JobDispatch
 from appliance.actions.submit_batch import BatchSubmission
 from appliance.actions.submit_job import JobSubmission
@@ -21,6 +22,7 @@ from appliance.engine.engine import Engine
 from appliance.engine.job_runner import JobRunners
 from appliance.host.jobs.registry import KINDS, RegisteredKind
 from appliance.host.specification import JobProcess
+from appliance.places import Places
 from appliance.store import jobs
 from appliance.store.database import Database
 from appliance.store.disk import DiskWatch
@@ -47,38 +49,50 @@ def put_together(
     engine: Engine,
     database: Database,
     disk: DiskWatch,
-    directory: Path,
-    models: Path,
-    cache: Path,
+    inputs: InputKeeper,
+    places: Places,
     threads: int,
     install_version: InstallVersion,
     on_end: OnEnd,
     on_result: OnResult = lambda job, document: None,
     kinds: Sequence[RegisteredKind] = KINDS,
 ) -> JobParts:
-    """Given the other parts and the folder of jobs, return those for jobs, not started yet.
+    """Given the other parts and where things lie, return those for jobs, not started yet.
 
     Folders that belong to no job, which a crash left behind, are removed.
     """
     files = JobFiles(
-        directory, most_files=config.jobs.files, most_file_bytes=config.jobs.file_bytes
+        places.jobs, most_files=config.jobs.files, most_file_bytes=config.jobs.file_bytes
     )
     files.sweep(jobs.known_ids(database))
     shared = _Shared(config.jobs, clock, database, disk, files, JobNews())
     orders = JobOrders(
         config.jobs,
         files=files,
-        specification=specification_of(config, models, cache, threads=threads),
+        specification=specification_of(config, places.models, places.cache, threads=threads),
         kinds=kinds,
     )
     endings = shared.endings(install_version, on_end, on_result)
     submission = shared.submission(engine, kinds)
+    recorded = _recorded(config, database, inputs, places)
     return JobParts(
         submission=submission,
         batches=BatchSubmission(engine, submission),
-        measurements=MeasurementSubmission(engine, submission),
+        measurements=MeasurementSubmission(engine, submission, recorded),
         jobs=Jobs(config.jobs, clock, database=database, files=files, news=shared.news),
         dispatch=shared.dispatch(orders, endings, _runners(config, threads)),
+    )
+
+
+def _recorded(
+    config: Config, database: Database, inputs: InputKeeper, places: Places
+) -> RecordedData:
+    return RecordedData(
+        inputs,
+        database,
+        scratch=places.spool,
+        most_file_bytes=config.jobs.file_bytes,
+        most_bytes=config.limits.body_bytes,
     )
 
 

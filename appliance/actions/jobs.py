@@ -14,7 +14,7 @@ from appliance.actions.job_views import JobOutcome, JobPage, JobView, kept_of, v
 from appliance.clock import Clock, utc_text
 from appliance.config import Jobs as Settings
 from appliance.errors import Conflict, InvalidInput, NotFound
-from appliance.store import job_queue, jobs
+from appliance.store import job_queue, job_room, jobs
 from appliance.store.connection import Connection
 from appliance.store.database import Database
 from appliance.store.jobs import CANCELLED, DEAD, DONE, ENDED, RUNNING, STATES, StoredJob
@@ -24,11 +24,12 @@ MOST_AT_ONCE = 1000
 
 
 class JobCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of the queue, for health and metrics."""
+    """The state of the queue, for health and metrics; bytes are those on the disk."""
 
     waiting: int
     running: int
     dead: int
+    stored_bytes: int
 
 
 class Patience(NamedTuple):
@@ -199,9 +200,14 @@ class Jobs:
         return len(found)
 
     def counts(self) -> JobCounts:
-        """Return how many jobs wait, run and are dead."""
+        """Return how many jobs wait, run and are dead, and how much room all take."""
         found = jobs.counts(self._database)
-        return JobCounts(waiting=found[jobs.WAITING], running=found[RUNNING], dead=found[DEAD])
+        return JobCounts(
+            waiting=found[jobs.WAITING],
+            running=found[RUNNING],
+            dead=found[DEAD],
+            stored_bytes=job_room.stored_bytes(self._database),
+        )
 
     def _dead(self, caller: Caller) -> tuple[JobView, ...]:
         return self.page(caller, states=(DEAD,), limit=MOST_AT_ONCE).jobs

@@ -21,7 +21,7 @@ _EXPIRY_SECONDS = 30.0
 
 class Maintenance:
     """Looks at the disk every few seconds, ends idle streams, and now and then deletes history
-    beyond its bounds.
+    beyond its bounds, and kept inputs with it.
 
     Threads: its own, so that a slow disk never holds up the serving loop; `round` also by tests.
     """
@@ -34,7 +34,9 @@ class Maintenance:
         database: Database,
         disk: DiskWatch,
         expire_streams: Callable[[], int] = lambda: 0,
+        sweep_inputs: Callable[[], int] = lambda: 0,
     ) -> None:
+        self._sweep_inputs = sweep_inputs
         self._expire_streams = expire_streams
         self._history = history
         self._clock = clock
@@ -71,6 +73,7 @@ class Maintenance:
         if now >= self._next_retention:
             self._next_retention = now + (_URGENT_SECONDS if is_urgent else _RETENTION_SECONDS)
             self._prune(is_urgent=is_urgent)
+            self._sweep_inputs()
         if now >= self._next_expiry:
             self._next_expiry = now + _EXPIRY_SECONDS
             self._expire_streams()

@@ -48,6 +48,7 @@ def readings(check: HealthCheck, newest: Listed | None) -> Mapping[str, Any]:
         },
         "predictions_lost_total": database.lost_rows,
         **_jobs(health),
+        **_inputs(health),
         "database_size_bytes": database.bytes,
         "database_wal_bytes": database.wal_bytes,
         "database_quota_bytes": database.quota_bytes,
@@ -78,6 +79,17 @@ def _jobs(health: Health) -> dict[str, Any]:
         "jobs_waiting": float(health.jobs.waiting),
         "jobs_running": float(health.jobs.running),
         "jobs_dead": float(health.jobs.dead),
+        "jobs_stored_bytes": float(health.jobs.stored_bytes),
+    }
+
+
+def _inputs(health: Health) -> dict[str, Any]:
+    if health.inputs is None:
+        return {}
+    return {
+        "inputs_kept": float(health.inputs.kept),
+        "inputs_kept_bytes": float(health.inputs.kept_bytes),
+        "inputs_dropped_total": float(health.inputs.dropped),
     }
 
 

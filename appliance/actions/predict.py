@@ -3,6 +3,7 @@
 import functools
 import logging
 import time
+from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -15,12 +16,17 @@ from appliance.engine.engine import Engine
 from appliance.errors import FieldError, InsufficientStorage, InvalidInput
 from appliance.identifiers import new_id
 from appliance.metrics import Metrics
+from appliance.plain_faults import in_words
 from appliance.store import predictions
 from appliance.store.database import Database
 from appliance.tasks.contract import Draws, Task
 from appliance.tasks.registry import TASKS, task_named
 
 _log = logging.getLogger(__name__)
+
+
+#: Given a model, a recorded prediction and its input, keep that if it is wanted; never wait.
+KeepInput = Callable[[str, str, bytes], None]
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -88,7 +94,10 @@ class Predictor:
         clock: Clock,
         history: History,
         metrics: Metrics,
+        *,
+        keep_input: KeepInput = lambda model, prediction_id, body: None,
     ) -> None:
+        self._keep_input = keep_input
         self._metrics = metrics
         self._engine = engine
         self._database = database
@@ -141,6 +150,8 @@ class Predictor:
         self._metrics.prediction_answered(is_recorded=recorded)
         if self._history.required and not recorded:
             raise unrecordable()
+        if recorded:
+            self._keep_input(reply["model"], prediction_id, request.body)
         answer = Answer(
             id=prediction_id,
             task=reply["task"],
@@ -251,10 +262,10 @@ def shaped_params(task: Task, params: dict[str, str]) -> dict[str, Any]:
     try:
         msgspec.convert(shaped, task.Params, strict=False)
     except msgspec.ValidationError as fault:
-        text, _, place = str(fault).partition(" - at `$.")
+        text, _, place = in_words(fault).partition(" - at `$.")
         pointer = "/query/" + place.rstrip("`").replace("[", "/").replace("]", "")
         raise InvalidInput(
-            f"The parameters are not valid: {fault}.",
+            f"The parameters are not valid: {in_words(fault)}.",
             errors=(FieldError(detail=text, pointer=pointer),),
         ) from None
     return shaped

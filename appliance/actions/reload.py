@@ -21,7 +21,10 @@ LIVE_SETTINGS: Mapping[str, frozenset[str] | None] = {
     "access": None,
     "metrics": None,
     "log": frozenset({"level", "requests", "lines_per_second"}),
-    "history": frozenset({"enabled", "required", "keep_days", "keep_rows", "full_disk_keep_days"}),
+    "history": frozenset(
+        {"enabled", "required", "keep_days", "keep_rows", "full_disk_keep_days"}
+        | {"keep_inputs", "keep_inputs_share", "keep_inputs_bytes", "keep_inputs_days"}
+    ),
     "backup": frozenset({"daily", "weekly", "monthly"}),
 }
 

@@ -1,17 +1,23 @@
 """Restore: put a backup in the place of the state; if it does not start, put the old one back."""
 
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
+from appliance.actions import audit
+from appliance.actions.callers import local_admin
 from appliance.clock import Clock
-from appliance.errors import BackupInvalid
+from appliance.errors import BackupInvalid, Fault, Problem
 from appliance.store import restore
+from appliance.store.database import FILE_NAME, Database
 from appliance.store.integrity import InstanceLock
 
 _log = logging.getLogger(__name__)
+#: For the one row that is written here a database may be as large as it likes.
+_NO_QUOTA_BYTES = 1 << 42
 
 
 class RestoredState(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,11 +54,38 @@ def restore_and_prove(
             f"The appliance does not start on the restored state ({fault}). The state from before"
             f" is back; the restored one is in {failed}."
         )
+    _write_down(file.name, restored.aside.name, state_dir, clock)
     return RestoredState(
         from_backup=file.name,
         rows={table: count.rows for table, count in restored.manifest.tables.items()},
         old_state=str(restored.aside),
     )
+
+
+def _write_down(backup: str, aside: str, state_dir: Path, clock: Clock) -> None:
+    """Add the restore to the audit of the restored state, which knows nothing of it yet.
+
+    The restore is proved by now, so a failure here only costs the row, which the log then tells.
+    """
+    try:
+        lock = InstanceLock.take(state_dir)
+        try:
+            database = Database.open(
+                state_dir / FILE_NAME, clock=clock, quota_bytes=_NO_QUOTA_BYTES, queue_rows=1
+            )
+            with contextlib.closing(database):
+                audit.record(
+                    database,
+                    local_admin(),
+                    action="state.restore",
+                    subject=backup,
+                    detail={"before": aside},
+                    clock=clock,
+                )
+        finally:
+            lock.release()
+    except (Fault, Problem) as fault:
+        _log.warning("the restore is not in the audit", extra={"reason": fault.detail})
 
 
 def _put_back(restored: restore.Restored, state_dir: Path) -> Path:

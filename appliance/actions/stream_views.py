@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from appliance.clock import utc_text
 from appliance.library.manifest import Name
+from appliance.plain_text import pattern, require_plain
 from appliance.store.streams import StoredStream
 
 
@@ -20,8 +21,16 @@ class WantedStream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = {}
     device: Annotated[
         str,
-        Meta(max_length=120, pattern=r"^[^\x00-\x1f\x7f]*$", description="Its name, for people."),
+        Meta(
+            max_length=120,
+            description="Its name, for people.",
+            extra_json_schema={"pattern": pattern(least=0, most=120)},
+        ),
     ] = ""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a name that hides something."""
+        require_plain(self.device, "device")
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):

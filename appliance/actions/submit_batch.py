@@ -4,11 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from appliance.actions.callers import Caller, require_model
-from appliance.actions.job_files import SentFile
+from appliance.actions.job_files import SentFile, at_least_one
 from appliance.actions.predict import shaped_params
 from appliance.actions.submit_job import JobSubmission, Submitted, WantedJob
 from appliance.engine.engine import Engine
-from appliance.errors import InvalidInput
 from appliance.host.jobs.batch_params import BatchParams
 from appliance.tasks.registry import task_named
 
@@ -48,18 +47,9 @@ class BatchSubmission:
                 caller=wanted.caller,
                 kind="batch",
                 params=BatchParams(model=status.name, version=wanted.version, params=params),
-                files=_at_least_one(wanted.files),
+                files=at_least_one(wanted.files),
                 priority=wanted.priority,
                 idempotency_key=wanted.idempotency_key,
                 request_id=wanted.request_id,
             )
         )
-
-
-def _at_least_one(files: Iterable[SentFile]) -> Iterable[SentFile]:
-    is_empty = True
-    for file in files:
-        is_empty = False
-        yield file
-    if is_empty:
-        raise InvalidInput("The request carries no files.")

@@ -11,18 +11,21 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from appliance.actions.callers import Caller, require_model
+from appliance.actions.callers import Caller, Role, require_model
 from appliance.actions.job_files import JobFiles, SentFile
 from appliance.actions.job_news import JobNews
 from appliance.actions.job_views import JobView, view_of
 from appliance.clock import Clock
 from appliance.config import Jobs
 from appliance.errors import DatabaseUnavailable, FieldError, InvalidInput
+from appliance.host.jobs.batch_items import is_zip
 from appliance.host.jobs.registry import KINDS, RegisteredKind, kind_named
 from appliance.identifiers import new_id
+from appliance.library.zip_directory import check_zip
 from appliance.store import jobs
 from appliance.store.database import Database
 from appliance.store.disk import DiskWatch, Level
+from appliance.store.job_room import Room, require_room
 from appliance.store.jobs import StoredJob
 
 #: Visible ASCII, as a header can carry it (draft-ietf-httpapi-idempotency-key-header-07).
@@ -49,6 +52,8 @@ class WantedJob:
     priority: int = 0
     idempotency_key: str | None = None
     request_id: str = ""
+    #: The files were gathered here, so they do not tell whether two requests are the same.
+    is_gathered: bool = False
 
 
 class Submitted(NamedTuple):
@@ -92,16 +97,18 @@ class JobSubmission:
         """Given what is wanted, store it durably and return the job, which waits.
 
         Raise NotFound for no such kind, model or version, Forbidden outside the caller's models,
-        InvalidInput for parameters that do not fit, Conflict for an idempotency key that was sent
-        with other content, PayloadTooLarge, Overloaded when too many wait, InsufficientStorage.
+        InvalidInput for parameters that do not fit and for a zip that cannot be read, Conflict for
+        an idempotency key that was sent with other content, PayloadTooLarge, RateLimited when the
+        key has too much already, Overloaded when too many wait, InsufficientStorage.
         """
         kind = kind_named(wanted.kind, self._kinds)
-        given = _fitting(kind, wanted.params)
+        given = fitting(kind, wanted.params)
         _check(wanted)
         self._disk.require(Level.WARN, "another job")
+        room = self._room(wanted)
         versions = self._versions(kind, given, wanted.caller)
         job_id = new_id()
-        inputs = self._files.store_inputs(job_id, wanted.files)
+        inputs = self._stored_inputs(job_id, wanted.files)
         now = self._clock.wall_seconds()
         job = StoredJob(
             id=job_id,
@@ -115,17 +122,52 @@ class JobSubmission:
             key_name=wanted.caller.key_name,
             request_id=wanted.request_id,
             idempotency_key=wanted.idempotency_key,
-            digest=_digest(kind.name, given, inputs),
+            digest=_digest(kind.name, given, () if wanted.is_gathered else inputs),
             created_seconds=now,
             due_seconds=now,
             allowed_attempts=self._settings.attempts,
+            stored_bytes=sum(each.bytes for each in inputs),
         )
-        kept = self._keep(job)
+        kept = self._keep(job, room)
         return Submitted(view_of(kept, self._news.progress(kept.id)), kept.id != job_id)
 
-    def _keep(self, job: StoredJob) -> StoredJob:
+    def _room(self, wanted: WantedJob) -> Room:
+        """Return what the job has to fit into; raise when that is full before a byte is read.
+
+        Admins are bounded by all jobs together only: they can remove others' jobs anyway, and must
+        be able to work when a key has gone wild.
+        """
+        caller = wanted.caller
+        room = Room(
+            most_per_key=self._settings.most_per_key,
+            bytes_per_key=self._settings.bytes_per_key,
+            most_bytes=self._settings.most_bytes,
+            per_key=caller.role is not Role.ADMIN,
+        )
+        if wanted.idempotency_key is None:  # else it may be a repetition, which is always answered
+            key_id, key_name = caller.key_id or "", caller.key_name
+            require_room(self._database, room, key_id=key_id, key_name=key_name)
+        return room
+
+    def _stored_inputs(
+        self, job_id: str, files: Iterable[SentFile]
+    ) -> tuple[jobs.StoredInput, ...]:
+        """Bring files to the disk; a zip that no job could read is refused at once."""
+        inputs = self._files.store_inputs(job_id, files)
         try:
-            kept = jobs.add(self._database, job, most_waiting=self._settings.most_waiting)
+            for stored in inputs:
+                if is_zip(stored.name, stored.content_type):
+                    path = self._files.input_path(job_id, stored)
+                    check_zip(path, name=stored.name, most_files=self._settings.members)
+        except BaseException:
+            self._files.remove(job_id)
+            raise
+        return inputs
+
+    def _keep(self, job: StoredJob, room: Room) -> StoredJob:
+        most_waiting = self._settings.most_waiting
+        try:
+            kept = jobs.add(self._database, job, most_waiting=most_waiting, room=room)
         except DatabaseUnavailable:
             # The row may be kept all the same, only too late to say so: then it needs its files.
             # Otherwise they go at the next start.
@@ -155,7 +197,10 @@ class JobSubmission:
         return _Versions(model, params, tuple(dict.fromkeys(pins)))
 
 
-def _fitting(kind: RegisteredKind, params: msgspec.Struct | Mapping[str, Any]) -> msgspec.Struct:
+def fitting(kind: RegisteredKind, params: msgspec.Struct | Mapping[str, Any]) -> msgspec.Struct:
+    """Given a kind and plain values, return them as its `Params`; raise InvalidInput naming what
+    does not fit.
+    """
     plain = msgspec.to_builtins(params)
     try:
         found: msgspec.Struct = msgspec.convert(plain, kind.Params, strict=False)

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from appliance.actions.callers import Caller, require_model
 from appliance.actions.job_files import SentFile
 from appliance.actions.predict import shaped_params
-from appliance.actions.submit_job import JobSubmission, Submitted, WantedJob
+from appliance.actions.recorded_data import RecordedData
+from appliance.actions.submit_job import JobSubmission, Submitted, WantedJob, fitting
 from appliance.engine.engine import Engine
 from appliance.errors import InvalidInput
 from appliance.host.jobs.registry import kind_named
@@ -31,15 +33,17 @@ class WantedMeasurement:
 class MeasurementSubmission:
     """Takes measurements in. Threads: any; it holds no state of its own."""
 
-    def __init__(self, engine: Engine, submission: JobSubmission) -> None:
+    def __init__(self, engine: Engine, submission: JobSubmission, recorded: RecordedData) -> None:
         self._engine = engine
         self._submission = submission
+        self._recorded = recorded
 
     def submit(self, wanted: WantedMeasurement) -> Submitted:
         """Given what is to be measured, store it durably and return its job.
 
         Raise NotFound, Forbidden, InvalidInput for parameters that neither the kind nor the
-        model's task takes, and what submitting any job raises.
+        model's task takes, Conflict where recorded inputs are wanted and too few are kept, and
+        what submitting any job raises.
         """
         require_model(wanted.caller, wanted.model)
         fields = kind_named(wanted.kind).Params.__struct_fields__
@@ -58,17 +62,35 @@ class MeasurementSubmission:
                 f" {', '.join(name for name in fields if name != 'model')}.",
                 pointer="/query",
             )
+        files, is_gathered = self._data(wanted, params)
         return self._submission.submit(
             WantedJob(
                 caller=wanted.caller,
                 kind=wanted.kind,
                 params=params,
-                files=wanted.files,
+                files=files,
                 priority=wanted.priority,
                 idempotency_key=wanted.idempotency_key,
                 request_id=wanted.request_id,
+                is_gathered=is_gathered,
             )
         )
+
+    def _data(
+        self, wanted: WantedMeasurement, params: dict[str, Any]
+    ) -> tuple[Iterable[SentFile], bool]:
+        """Return the job's files, and whether they were gathered here."""
+        if params.get("calibration") != "recorded":
+            return wanted.files, False
+        given: Any = fitting(kind_named(wanted.kind), params)
+        gathered = self._recorded.gather(wanted.model, given.calibration_items + given.most_items)
+        return chain(gathered, map(_measuring, wanted.files)), True
+
+
+def _measuring(file: SentFile) -> SentFile:
+    """Return a file with a name by which the job knows that it measures and does not calibrate."""
+    is_named = file.name.rpartition("/")[2].lower().startswith("validation")
+    return file if is_named else file._replace(name=f"validation-{file.name}")
 
 
 def _version(params: Mapping[str, str]) -> int | None:

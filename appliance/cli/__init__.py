@@ -30,7 +30,7 @@ from appliance.start import ended_by_faults, read_config
 @click.option(
     "--config",
     "config_path",
-    type=click.Path(dir_okay=False),
+    metavar="FILE",
     envvar="APPLIANCE_CONFIG",
     help="Configuration file (TOML).",
 )

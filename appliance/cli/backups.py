@@ -20,11 +20,13 @@ from appliance.cli.connection import (
     Refused,
     connection_of,
 )
-from appliance.cli.owner import become_owner_of
+from appliance.cli.owner import become_owner_of, readable_by_owner_of
 from appliance.cli.printing import print_json, print_table
+from appliance.cli.unit import is_root, is_wanted_running, run_while_stopped
 from appliance.clock import SystemClock
 from appliance.config import Config
 from appliance.places import places_of
+from appliance.store.restore import CONFIG_NAME
 
 _BACKUPS = "/api/v1/backups"
 _TRIAL_SECONDS = 120.0
@@ -86,17 +88,44 @@ def verify(file: Path, *, is_json: bool) -> None:
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--json", "is_json", is_flag=True, help="Print JSON.")
+@click.option("--stopped", "is_stopped", is_flag=True, hidden=True)
 @click.pass_context
-def restore(context: click.Context, file: Path, *, is_json: bool) -> None:
-    """Bring back the state in a backup FILE; the appliance must be stopped.
+def restore(context: click.Context, file: Path, *, is_json: bool, is_stopped: bool) -> None:
+    """Bring back the state in a backup FILE.
 
-    The backup is checked first, the present state is kept, and if the appliance does not start on
-    the restored state, the present one is put back.
+    As root this stops the service, restores, and starts it again; else the appliance must be
+    stopped. The backup is checked first, the present state is kept, and if the appliance does not
+    start on the restored state, the present one is put back.
     """
     config = context.find_object(Config) or Config()
-    become_owner_of(places_of(config).state, reads=file.absolute())
+    state = places_of(config).state
+    if is_root() and is_wanted_running() and not is_stopped:
+        context.exit(_restored_around_a_stop(context, file.absolute(), state, is_json=is_json))
+    with readable_by_owner_of(state, file.absolute()) as given:
+        _restore_now(context, config, given, is_json=is_json)
+    if not is_stopped and not is_json:
+        click.echo("Start the appliance when you want it to serve.")
+
+
+def _restored_around_a_stop(
+    context: click.Context, file: Path, state: Path, *, is_json: bool
+) -> int:
+    """Stop the service, have this same command do the rest, and start the service again."""
+    checked(file)  # before anything is stopped for a file that is of no use
+    config_path = context.meta.get("config_path")
+    options = ["--config", config_path] if config_path else []
+    with readable_by_owner_of(state, file) as given:
+        click.echo("Stopping the service; it is started again afterwards.", err=True)
+        command = [*own_command(), *options, "restore", "--stopped", str(given)]
+        status = run_while_stopped([*command, "--json"] if is_json else command)
+    click.echo("The service runs again.", err=True)
+    return status
+
+
+def _restore_now(context: click.Context, config: Config, file: Path, *, is_json: bool) -> None:
+    become_owner_of(places_of(config).state, reads=file)
     done = restore_and_prove(
-        file.absolute(),
+        file,
         Path(config.state.dir).absolute(),
         clock=SystemClock(),
         starts=lambda: trial_start(config, context.meta.get("config_path")),
@@ -106,9 +135,15 @@ def restore(context: click.Context, file: Path, *, is_json: bool) -> None:
         return
     rows = ", ".join(f"{count} {table}" for table, count in done.rows.items() if count)
     click.echo(
-        f"Restored from {done.from_backup}: {rows or 'no rows'}.\n"
-        f"The state from before is kept in {done.old_state}. Start the appliance again."
+        f"Restored from {done.from_backup}: {rows or 'no rows'}. The appliance started on it.\n"
+        f"The state from before is kept in {done.old_state}."
     )
+    saved = Path(config.state.dir) / CONFIG_NAME
+    if saved.exists():
+        click.echo(
+            f"The configuration that was in force then is in {saved}; this machine keeps its own."
+            " Copy the lines you miss to a file in conf.d/."
+        )
 
 
 def trial_start(config: Config, config_path: str | None) -> str:

@@ -9,9 +9,7 @@ from appliance.start import config_location, packaged_defaults
 
 
 @click.group(name="config")
-@click.option(
-    "--config", "config_path", type=click.Path(dir_okay=False), help="Configuration file."
-)
+@click.option("--config", "config_path", metavar="FILE", help="Configuration file.")
 @click.pass_context
 def config(context: click.Context, config_path: str | None) -> None:
     """Check or show the configuration."""

@@ -6,7 +6,7 @@ import platform
 import re
 import subprocess
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ import click
 import msgspec
 
 from appliance import __version__, config_file
-from appliance.actions.doctor import FAULT, OK, WARNING, Finding, Scene, examine, is_root
+from appliance.actions.doctor import examine
+from appliance.actions.findings import FAULT, OK, UNKNOWN, WARNING, Finding, Scene
 from appliance.cli.connection import Connection, connection_of
-from appliance.cli.monitor import systemd_property
 from appliance.cli.printing import print_json, printable
+from appliance.cli.unit import is_root, systemd_property
 from appliance.clock import SystemClock
 from appliance.config import Config
 from appliance.places import places_of
@@ -27,13 +28,14 @@ from appliance.store import rotation
 _ANSWER_SECONDS = 5.0
 _COMMAND_SECONDS = 20.0
 _MOST_OUTPUT_BYTES = 4 * 1024 * 1024
-_MARKS = {OK: "ok     ", WARNING: "WARNING", FAULT: "FAULT  "}
+_MARKS = {OK: "ok     ", UNKNOWN: "unknown", WARNING: "WARNING", FAULT: "FAULT  "}
 _UNITS = ("", "-stream", "-backup", "-verify", "-metrics")
 #: Whatever looks like a key, a token or a password's value goes out of the archive.
 _SECRETS = re.compile(
     r"iak_[0-9A-Za-z_]{6,}"
-    r"|(?i:((?:api[-_]?key|token|password|secret|authorization)[\"']?\s*[:=]\s*[\"']?"
-    r"(?:bearer\s+|basic\s+)?))[^\s\"',}]+"
+    r"|(?<=://)[^/\s@]+(?=@)"  # who signs in to an address, and by which password
+    r"|(?i:((?:api[-_]?key|token|passwd|password|passphrase|secret|authorization)[\"']?\s*[:=]\s*"
+    r"(?:bearer\s+|basic\s+)?))(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s\"',}]+)"
 )
 
 
@@ -71,9 +73,12 @@ def scene_of(config: Config, connection: Connection) -> Scene:
     """Given the configuration and a way to the service, return what the doctor looks at."""
     places = places_of(config)
     try:
-        found = rotation.listed(places.backups)
-    except OSError:
-        found = ()
+        os.listdir(places.backups)  # what pathlib may not look into, it takes for empty
+    except OSError as fault:
+        may_see = not isinstance(fault, PermissionError)
+    else:
+        may_see = True
+    found = rotation.listed(places.backups)
     return Scene(
         config=config,
         state=places.state,
@@ -83,7 +88,38 @@ def scene_of(config: Config, connection: Connection) -> Scene:
         newest_backup_seconds=found[0].made_seconds if found else None,
         unit=systemd_property,
         now_seconds=SystemClock().wall_seconds(),
+        may_ask=_may_use(connection.socket_path),
+        may_see_backups=may_see,
+        is_root=is_root(),
+        ask=asked_of,
     )
+
+
+def _may_use(path: Path) -> bool:
+    """Return whether this user may connect to a socket, or there is none."""
+    try:
+        path.stat()
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return os.access(path, os.W_OK)
+
+
+def asked_of(command: Sequence[str]) -> str | None:
+    """Given a command that only lists things, return what it says; None if it cannot."""
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            timeout=_COMMAND_SECONDS,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
 
 
 def without_secrets(text: str) -> str:

@@ -12,7 +12,7 @@ from appliance.cli.owner import become_owner_of
 from appliance.cli.printing import print_json
 from appliance.clock import SystemClock, utc_text
 from appliance.config import Config
-from appliance.errors import Fault
+from appliance.errors import Fault, StateUnusable
 from appliance.places import places_of
 from appliance.store import restore, rotation
 from appliance.store.files import write_durably
@@ -67,19 +67,25 @@ def _tried(config: Config, config_path: str | None) -> tuple[str, str]:
     found = rotation.listed(places_of(config).backups)
     if not found:
         return "", f"there is no backup in {places_of(config).backups}"
-    places = places_of(config)
-    places.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    directory = Path(tempfile.mkdtemp(prefix="drill-", dir=places.cache))
     try:
-        restored = restore.restore(found[0].path, directory, clock=SystemClock())
-        if not restored.manifest.has_model_files and places.models.is_dir():
-            # Links would do, but a model that is one is refused.
-            shutil.copytree(places.models, directory / "models")
-        return found[0].path.name, trial_start(_apart(config, directory), config_path)
+        return found[0].path.name, _fault_of(config, config_path, found[0].path)
     except Fault as fault:
         return found[0].path.name, fault.detail
     except OSError as fault:
         return found[0].path.name, f"the drill has no room or no right to work: {fault}"
+
+
+def _fault_of(config: Config, config_path: str | None, backup: Path) -> str:
+    """Restore the backup beside everything and start on it; return what went wrong."""
+    places = places_of(config)
+    places.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory = Path(tempfile.mkdtemp(prefix="drill-", dir=places.cache))
+    try:
+        restored = restore.restore(backup, directory, clock=SystemClock())
+        if not restored.manifest.has_model_files and places.models.is_dir():
+            # Links would do, but a model that is one is refused.
+            shutil.copytree(places.models, directory / "models")
+        return trial_start(_apart(config, directory), config_path)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -105,7 +111,13 @@ def _recorded(path: Path, backup: str, reason: str) -> DrillResult:
         reason=reason,
         last_success_seconds=now if not reason else before.last_success_seconds if before else 0.0,
     )
-    write_durably(path, msgspec.json.encode(result))
+    try:
+        write_durably(path, msgspec.json.encode(result))
+    except OSError as fault:
+        found = f"The drill failed: {reason}." if reason else "The drill succeeded."
+        raise StateUnusable(
+            f"What the drill found cannot be written to {path}: {fault.strerror}. {found}"
+        ) from None
     return result
 
 

@@ -89,6 +89,11 @@ def install(
     query = _query(said)
     if source.startswith(("https://", "http://")):
         body = {"url": source, "sha256": query.pop("sha256", "")}
+        if not body["sha256"]:
+            raise click.UsageError(
+                "A model from a URL needs --sha256, the SHA-256 that its file must have: whoever"
+                " offers it tells that beside the link, or 'sha256sum FILE' does."
+            )
         begun = connection.post(f"{_MODELS}?{urlencode(query)}", body)
     else:
         begun = _send(connection, _MODELS, source, labels=labels, query=query)

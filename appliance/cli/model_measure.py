@@ -73,11 +73,18 @@ def evaluate(
 
 @model.command()
 @_NAME
-@_DATA
+@click.argument("data", type=click.Path(exists=True, path_type=Path), required=False)
 @click.option(
     "--validation",
     type=click.Path(exists=True, path_type=Path),
     help="Measure on this instead of on a part of DATA.",
+)
+@click.option(
+    "--calibration",
+    type=click.Choice(["given", "recorded"]),
+    default="given",
+    show_default=True,
+    help="recorded: calibrate with inputs that were kept (history.keep_inputs), without DATA.",
 )
 @click.option(
     "--max-drop",
@@ -96,8 +103,9 @@ def quantise(
     context: click.Context,
     *,
     name: str,
-    data: Path,
+    data: Path | None,
     validation: Path | None,
+    calibration: str,
     max_drop: float,
     calibration_items: int | None,
     head: str | None,
@@ -110,33 +118,33 @@ def quantise(
     DATA is inputs as in use, best with labels. The new version is kept if it is good enough; it
     answers nobody until you activate it.
     """
+    if (data is None) != (calibration == "recorded"):
+        raise click.UsageError(
+            "Name DATA to calibrate with, or say --calibration recorded, one of both."
+        )
     query = {
+        "calibration": calibration,
         "head": head,
         "max_drop": max_drop,
         "calibration_items": calibration_items,
         **_split(params),
     }
-    parts = [("calibration", data)]
-    if validation is not None:
-        parts.append(("validation", validation))
-    with _forms(context, *parts) as form:
+    given = (("calibration", data), ("validation", validation))
+    parts = [(name, path) for name, path in given if path is not None]
+    with _forms(context, *parts) if parts else contextlib.nullcontext() as form:
         found = _run(context, name, "quantise", query, form=form, out=out)
     if is_json:
         print_json(found)
         return
     click.echo(printable(found["headline"]))
-    made = found.get("new_version")
-    if made is not None:
-        command = f"appliance model activate {made['model']} {made['version']}"
-        click.echo(f"The new version is {made['model']}@{made['version']}: {command}")
+    _show_made(found.get("new_version"))
 
 
 @model.command()
 @_NAME
 @click.option("--latency-ms", type=float, help="Longest time of 95 of 100 inferences.")
 @click.option(
-    "--seconds",
-    "most_seconds",
+    "--most-seconds",
     type=click.FloatRange(5, 900),
     default=120.0,
     show_default=True,
@@ -165,7 +173,8 @@ def tune(
         ("streams", "threads", "at once", "rate/s", "50 % within", "95 % within", ""),
         (_setting(row, found["chosen"]) for row in found["rows"]),
     )
-    click.echo(f"To use it at once: appliance model load {printable(found['model'])}")
+    if found["chosen"] != found["usual"]:
+        click.echo(f"To use it at once: appliance model load {printable(found['model'])}")
 
 
 def _run(
@@ -265,6 +274,12 @@ def _split(params: Sequence[str]) -> dict[str, str]:
             raise click.UsageError(f"{text!r} is not NAME=VALUE.")
         found[name] = value
     return found
+
+
+def _show_made(made: dict[str, Any] | None) -> None:
+    if made is not None:
+        command = f"appliance model activate {made['model']} {made['version']}"
+        click.echo(f"The new version is {made['model']}@{made['version']}: {command}")
 
 
 def _show_classes(measured: dict[str, Any]) -> None:

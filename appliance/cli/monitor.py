@@ -21,13 +21,13 @@ from appliance import __version__
 from appliance.cli.backups import own_command
 from appliance.cli.connection import Connection, connection_of
 from appliance.cli.drill import last_drill
+from appliance.cli.unit import systemd_property
 from appliance.clock import SystemClock
 from appliance.config import Config
 from appliance.places import places_of
 from appliance.store import rotation
 
 _PREFIX = "inference_appliance_box_"
-_UNIT = "inference-appliance.service"
 _ANSWER_SECONDS = 5.0
 _MINUTE_SECONDS = 60.0
 _DAY_SECONDS = 86400.0
@@ -236,23 +236,6 @@ def _restarts(registry: CollectorRegistry) -> None:
     text = systemd_property("NRestarts")
     if text.isdigit():
         registry.register(_Restarts(int(text)))
-
-
-def systemd_property(name: str, unit: str = _UNIT) -> str:
-    """Given a property's name, return systemd's value of it for a unit; empty without systemd."""
-    if not Path("/run/systemd/system").is_dir():
-        return ""
-    try:
-        asked = subprocess.run(
-            ["systemctl", "show", "--value", f"--property={name}", unit],
-            capture_output=True,
-            text=True,
-            timeout=_ANSWER_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return asked.stdout.strip()
 
 
 def _newest_backup_seconds(config: Config) -> float:

@@ -1,8 +1,6 @@
 """`appliance predict`: many files through a model of the running appliance, as jobs."""
 
 import contextlib
-import csv
-import io
 import mimetypes
 import secrets
 import sys
@@ -19,6 +17,7 @@ from appliance.cli.connection import Connection, connection_of
 from appliance.cli.jobs import wait_for_job
 from appliance.cli.printing import print_table, printable
 from appliance.config import Config
+from appliance.csv_rows import csv_row
 from appliance.store.jobs import DONE
 
 _PIECE_BYTES = 256 * 1024
@@ -182,21 +181,14 @@ def _writer(out: Path | None, stack: contextlib.ExitStack) -> Any:
 
 
 def _csv_writer(file: IO[bytes]) -> Any:
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-    rows = csv.writer(text)
-    rows.writerow(("file", "status", "label", "confidence", "problem"))
+    file.write(csv_row(("file", "status", "label", "confidence", "problem")).encode())
 
     def write(outcome: dict[str, Any]) -> None:
-        detail = (outcome.get("problem") or {}).get("detail", "")
-        values = (outcome["file"], outcome["status"], outcome.get("label") or "")
-        rows.writerow((*map(_plain, values), outcome.get("confidence", ""), _plain(detail)))
+        values = [outcome.get(name) for name in ("file", "status", "label", "confidence")]
+        detail = (outcome.get("problem") or {}).get("detail")
+        file.write(csv_row((*values, detail)).encode())
 
     return write
-
-
-def _plain(text: str) -> str:
-    """Return text that a spreadsheet takes for text, never for a formula (OWASP CSV injection)."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def _shown(outcome: dict[str, Any]) -> tuple[str, str, str]:

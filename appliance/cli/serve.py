@@ -2,6 +2,7 @@
 
 import faulthandler
 import gc
+import logging
 import os
 
 import click
@@ -13,11 +14,11 @@ from appliance.core import assemble
 from appliance.start import read_loaded
 from appliance.web.serve import Serving
 
+_log = logging.getLogger(__name__)
+
 
 @click.command()
-@click.option(
-    "--config", "config_path", type=click.Path(dir_okay=False), help="Configuration file."
-)
+@click.option("--config", "config_path", metavar="FILE", help="Configuration file.")
 @click.pass_context
 def serve(context: click.Context, config_path: str | None) -> None:
     """Serve predictions over HTTP until SIGTERM."""
@@ -47,6 +48,7 @@ def serve(context: click.Context, config_path: str | None) -> None:
         service.run()
     finally:
         parts.stop()
+        _log.info("stopped")
 
 
 COMMANDS = (serve,)

@@ -100,6 +100,7 @@ class Engine:
         """
         arrived = time.monotonic()
         served = self._wanted(model, version, sender)
+        header = self._trials.prepared(model, header) if self._trials.observed else header
         for tries_left in range(_TRIES, -1, -1):
             started = arrived
             try:

@@ -152,6 +152,8 @@ class Supervisor(EventLoop):
             image_pixels=config.limits.image_pixels,
             image_formats=config.limits.image_formats,
             tensor_batch=config.limits.tensor_batch,
+            texts=config.limits.texts,
+            text_bytes=config.limits.text_bytes,
             log_level=config.log.level,
         )
 

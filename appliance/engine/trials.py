@@ -12,6 +12,7 @@ from appliance.engine.traffic import Split, Traffic
 
 Ask = Callable[[Served, dict[str, Any], bytes], tuple[dict[str, Any], bytearray]]
 _NONE = Traffic()
+_COPIED = ("predict", "infer")
 
 
 class Trials:
@@ -68,6 +69,15 @@ class Trials:
         served = self._fleet.by_version.get((model, split.version_for(sender)))
         return served if served is not None and served.state == READY else None
 
+    def prepared(self, model: str, header: dict[str, Any]) -> dict[str, Any]:
+        """Given a call for an observed model, return it as its host has to be asked.
+
+        Tensors say nothing that could be compared, unless the host is asked what they mean.
+        """
+        if header.get("method") != "infer" or self.traffic(model).shadow is None:
+            return header
+        return {**header, "compare": True}
+
     def answered(
         self,
         served: Served,
@@ -90,8 +100,9 @@ class Trials:
         if served.admission.waiting or not self._shadows.has_room(len(body)):
             comparison.dropped()
             return
-        said = Said.of(reply, answer)
-        self._shadows.offer(Copy(shadow, header, bytes(body), said, comparison))
+        said = Said.of(reply, reply.get("result", answer))
+        asked = {name: value for name, value in header.items() if name != "draw"}
+        self._shadows.offer(Copy(shadow, asked, bytes(body), said, comparison))
 
     def failed(self, served: Served, seconds: float) -> None:
         """Given a failed call, count it if its model is observed."""
@@ -120,10 +131,13 @@ class Trials:
         )
 
     def _shadow_for(self, served: Served, header: dict[str, Any]) -> Served | None:
-        """Return the version to copy a call to: whole predictions of the active version only."""
+        """Return the version to copy a call to: what the active version answered whole.
+
+        Turns of streams are not: what the shadow remembers would be none of the stream's.
+        """
         model = served.place.model
         shadow = self._traffic.get(model, _NONE).shadow
-        is_whole = header.get("method") == "predict" and not header.get("keep")
+        is_whole = header.get("method") in _COPIED and not header.get("keep")
         if shadow is None or not is_whole or self._fleet.active.get(model) is not served:
             return None
         found = self._fleet.by_version.get((model, int(shadow)))

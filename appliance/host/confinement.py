@@ -17,8 +17,14 @@ _NEW_NETWORK, _NEW_USER = 0x40000000, 0x10000000  # unshare(2)
 _BPF_LOAD, _BPF_JUMP_EQUAL, _BPF_JUMP_ABOVE, _BPF_RETURN = 0x20, 0x15, 0x35, 0x06  # linux/filter.h
 _SECCOMP_ALLOW, _SECCOMP_ERROR = 0x7FFF0000, 0x00050000
 _FOREIGN_CALLS = 0x40000000
-#: socket, io_uring_setup and what changes to another program, by machine.
-_FORBIDDEN_CALLS = {"x86_64": (41, 425, 59, 322), "aarch64": (198, 425, 221, 281)}
+#: By machine (`uname -m`): its number in linux/audit.h and those of its calls socket, socketpair,
+#: bind, listen, connect, io_uring_setup, execve and execveat. A pair of datagram sockets is as
+#: good as a socket: it can send to any name on this machine.
+_FORBIDDEN_CALLS = {
+    "x86_64": (0xC000003E, (41, 53, 49, 50, 42, 425, 59, 322)),
+    "aarch64": (0xC00000B7, (198, 199, 200, 201, 203, 425, 221, 281)),
+}
+_CALL_NUMBER_AT, _MACHINE_AT = 0, 4  # struct seccomp_data
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUP = Path("/proc/self/cgroup")
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -66,7 +72,9 @@ def yield_to_others() -> None:
     SCHED_IDLE: whoever else wakes takes the core at once, and a core that runs nothing else counts
     as free (sched(7)); the class of input and output follows from the nice value (ioprio_set(2)).
     """
-    os.nice(_NICEST)
+    # Either may be forbidden from outside, which is no reason not to work.
+    with contextlib.suppress(OSError):
+        os.nice(_NICEST)
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
@@ -117,7 +125,9 @@ def leave_network() -> bool:
     """Take the network from this process for good, twice over; return whether one way worked.
 
     First it moves to a network namespace of its own, which has no addresses; where that is
-    forbidden (systemd's RestrictNamespaces=), a filter still refuses every new socket.
+    forbidden (systemd's RestrictNamespaces=), a filter still refuses every new socket. Sockets it
+    was handed before go on working, and so do files of devices, by which drivers of GPUs and
+    NPUs work. Call it before the first thread is started: a filter is a thread's own.
     """
     is_alone = any(_libc.unshare(flags) == 0 for flags in (_NEW_NETWORK, _NEW_USER | _NEW_NETWORK))
     return _refuse_sockets() or is_alone
@@ -128,12 +138,14 @@ def _refuse_sockets() -> bool:
 
     An unknown machine keeps its sockets: the numbers of system calls differ between machines.
     """
-    numbers = _FORBIDDEN_CALLS.get(os.uname().machine)
-    if numbers is None:
+    machine, numbers = _FORBIDDEN_CALLS.get(os.uname().machine, (0, ()))
+    if not numbers:
         return False
     refuse = len(numbers) + 1
     program = [
-        (_BPF_LOAD, 0, 0, 0),  # the number of the system call
+        (_BPF_LOAD, 0, 0, _MACHINE_AT),
+        (_BPF_JUMP_EQUAL, 0, refuse + 2, machine),  # 32-bit calls have other numbers
+        (_BPF_LOAD, 0, 0, _CALL_NUMBER_AT),
         (_BPF_JUMP_ABOVE, refuse, 0, _FOREIGN_CALLS),  # x32 calls would slip past the others
         *(
             (_BPF_JUMP_EQUAL, refuse - 1 - position, 0, number)

@@ -5,6 +5,7 @@ Weights keep the precision they came with: nothing is halved in silence.
 
 import contextlib
 import os
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ _NMS_WORDS = (
     " was made from."
 )
 _QUANTISED = ("u8", "i8")
+_NO_RULE = re.compile(r"No conversion rule found for operations?: *([\w:.,\- ]{1,200})")
 
 
 def read_source(source: Source) -> "ov.Model":
@@ -119,7 +121,24 @@ def _unreadable(source: Source, fault: Exception) -> str:
             "This is a model of Paddle 1.x, which OpenVINO cannot read. Save it again with Paddle"
             " 2 or newer."
         )
-    return f"OpenVINO cannot read this {source.format.spelling} model: {words}."
+    unknown = _NO_RULE.search(str(fault))
+    if unknown:
+        return (
+            f"The model uses what OpenVINO {ov.__version__.split('-')[0]} has no counterpart for:"
+            f" {unknown[1].strip()}. Export it without that: suppression of boxes, for one, may"
+            " stay outside, where the appliance does it."
+        )
+    if "ncorrect weights" in words:
+        return (
+            "The .bin does not hold the weights that the .xml names: it is cut off, or another"
+            " model's. Send both again, as they were written together."
+        )
+    if source.format is Format.IR and "offset" in words:
+        return f"The .xml is cut off or damaged ({words}). Send the whole file again."
+    return (
+        f"OpenVINO cannot read this {source.format.spelling} model: {words}. If the file is whole,"
+        " convert the model to OpenVINO IR or ONNX where it was trained, and send that."
+    )
 
 
 def _name_tensors(model: "ov.Model") -> None:
@@ -146,7 +165,10 @@ def adapt(model: "ov.Model", source: Source, size: tuple[int, int] | None) -> "o
     for port in model.inputs:
         shape = port.get_partial_shape()
         if shape.rank.is_dynamic:
-            raise ModelInvalid("An input of the model has no known number of dimensions.")
+            raise ModelInvalid(
+                f"The input {port.get_any_name()!r} has no known number of dimensions. Export the"
+                " model with a fixed shape."
+            )
         elements = int(np.prod([float(side.get_length()) for side in shape if side.is_static]))
         if elements > _MOST_ELEMENTS:
             raise ModelInvalid(

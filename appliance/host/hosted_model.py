@@ -67,7 +67,10 @@ class HostedModel:
             input_shapes=self.network.input_shapes,
             output_shapes=self.network.output_shapes,
             limits=Limits(
-                image_pixels=specification.image_pixels, image_formats=specification.image_formats
+                image_pixels=specification.image_pixels,
+                image_formats=specification.image_formats,
+                texts=specification.texts,
+                text_bytes=specification.text_bytes,
             ),
             tokenizer=read_tokenizer(directory, self.manifest),
         )
@@ -94,7 +97,7 @@ class HostedModel:
             self.network.warm_up()
         return {"seconds": time.perf_counter() - started}, b""
 
-    def predict(self, header: dict[str, Any], body: bytearray) -> Reply:
+    def predict(self, header: dict[str, Any], body: bytearray | memoryview) -> Reply:
         """Given a payload, return its result as JSON and what it is found by again.
 
         The header holds `params`, `content_type` and, for a later turn of a stream, `state`. With
@@ -138,7 +141,7 @@ class HostedModel:
         result = session.end()
         return {}, b"" if result is None else _encode_json(result)
 
-    def answer(self, header: dict[str, Any], body: bytearray) -> Reply:
+    def answer(self, header: dict[str, Any], body: bytearray | memoryview) -> Reply:
         """Given one call, do what its `method` says and return the reply."""
         method = header.get("method")
         if method == "predict":
@@ -180,7 +183,9 @@ def _is_shortage(cause: BaseException | None) -> bool:
     """
     if isinstance(cause, OSError):
         return cause.errno in _SHORTAGES
-    return isinstance(cause, MemoryError) or "bad_alloc" in str(cause)
+    words = str(cause)  # a library that finds no room to be loaded in says the second
+    is_told = "bad_alloc" in words or "failed to map segment" in words
+    return isinstance(cause, MemoryError) or is_told
 
 
 def _checked_manifest(directory: Path) -> Manifest:

@@ -18,6 +18,7 @@ from appliance.errors import ModelInvalid, Problem
 from appliance.host import confinement, convert, hosted_model
 from appliance.host.import_specification import ImportEvent, ImportSpecification
 from appliance.host.network import first_words
+from appliance.host.specification import MACHINE
 from appliance.library.checksums import write_sums
 from appliance.library.discovery import Proposal, propose, size_wanted
 from appliance.library.import_format import Format, recognise
@@ -28,6 +29,7 @@ from appliance.library.model_facts import ModelFacts
 from appliance.library.source_files import Source, find_source, read_text
 from appliance.library.told import metadata_of_yaml
 from appliance.library.zip_source import Caps, unpack
+from appliance.plain_text import visible
 
 _OPEN_FILES = 256
 _MOST_SPECIFICATION_BYTES = 1 << 20
@@ -49,7 +51,8 @@ def main() -> None:
 
 
 def _confine(specification: ImportSpecification) -> None:
-    os.nice(10)
+    with contextlib.suppress(OSError):  # where that is forbidden, it works all the same
+        os.nice(10)
     resource.setrlimit(resource.RLIMIT_FSIZE, (specification.total_bytes,) * 2)
     resource.setrlimit(resource.RLIMIT_CPU, (specification.cpu_seconds,) * 2)
     confinement.confine(memory_bytes=specification.memory_bytes, open_files=_OPEN_FILES)
@@ -104,7 +107,7 @@ class ImportRun:
         weights_bytes = convert.save(model, self._target)
         facts = convert.facts_of(model, source, weights_bytes=weights_bytes, metadata=metadata)
         del model  # proving loads it again, within the same bound
-        proposal = self._proposal(facts, source)
+        proposal = _legible(self._proposal(facts, source))
         told = _found(facts, proposal)
         if self._specification.mode == "inspect":
             return told
@@ -176,7 +179,15 @@ class ImportRun:
     def _prove(self) -> float:
         """Load the version as a host will, golden samples and all."""
         self._stage("validating")
-        return hosted_model.load(self._specification.host).load_seconds
+        try:
+            return hosted_model.load(self._specification.host).load_seconds
+        except hosted_model.LoadFailed as problem:
+            if problem.cause != MACHINE:
+                raise
+            raise ModelInvalid(
+                f"The machine fell short while the model was tried: {problem.detail} If it was of"
+                " memory, raise models.import_memory_bytes."
+            ) from None
 
 
 def recognise_zip(path: Path) -> bool:
@@ -209,6 +220,19 @@ def _found(facts: ModelFacts, proposal: Proposal) -> ImportEvent:
         notes=proposal.notes,
         missing=proposal.missing,
     )
+
+
+def _legible(proposal: Proposal) -> Proposal:
+    """Return a proposal whose labels hold nothing that nobody sees, with a note if any did."""
+    labels = {name: tuple(map(visible, given)) for name, given in proposal.labels.items()}
+    changed = sum(
+        one != other
+        for name, given in proposal.labels.items()
+        for one, other in zip(given, labels[name], strict=True)
+    )
+    note = f"Characters that nobody sees were left out of {changed} labels."
+    notes = (*proposal.notes, note) if changed else proposal.notes
+    return msgspec.structs.replace(proposal, labels=labels, notes=notes)
 
 
 def _inside(directory: Path, name: str) -> Path:

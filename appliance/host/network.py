@@ -182,6 +182,9 @@ class Network:
         settings: dict[str, Any] = {
             "NUM_STREAMS": str(self._streams),
             "INFERENCE_NUM_THREADS": str(self._threads),
+            # The plugin would pin each stream to one core for the length of each inference: two
+            # system calls, and a core that is free stays free while another one has two to serve.
+            "ENABLE_CPU_PINNING": "NO",
         }
         if self._manifest.precision != "auto":
             settings["INFERENCE_PRECISION_HINT"] = self._manifest.precision

@@ -16,6 +16,7 @@ from appliance.host.infer_request import (
 )
 from appliance.host.infer_response import encode_response
 from appliance.host.tensor_codec import Array
+from appliance.host.tensor_gist import gist
 from appliance.host.tensor_spec import TensorSpec
 
 __all__ = [
@@ -55,8 +56,9 @@ def answer(
 
     The call's header has `json_bytes` (Inference-Header-Content-Length, or None) and `request_id`,
     the id of an answer to a client that gave none. The reply's has `json_bytes`, `batch`, `id` and
-    `timing`: the seconds of decode, infer and encode. Raise MalformedRequest, InvalidInput or
-    PayloadTooLarge for a wrong request.
+    `timing`: the seconds of decode, infer and encode; with `compare` in the call's, it has `label`
+    and `confidence` too: what the answer says in a few words. Raise MalformedRequest, InvalidInput
+    or PayloadTooLarge for a wrong request.
     """
     started = time.perf_counter()
     request = decode_request(
@@ -76,10 +78,12 @@ def answer(
         request, arrays, model=model.name, version=str(model.version), labels=model.labels
     )
     ended = time.perf_counter()
-    reply = {
+    reply: dict[str, Any] = {
         "json_bytes": json_bytes,
         "batch": request.batch,
         "id": request.id,
         "timing": (decoded - started, inferred - decoded, ended - inferred),
     }
+    if header.get("compare"):
+        reply["label"], reply["confidence"] = gist(arrays, model.labels)
     return reply, encoded

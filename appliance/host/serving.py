@@ -29,6 +29,8 @@ def serve(specification: HostSpecification, control: socket.socket) -> None:
     confinement.confine(
         memory_bytes=specification.memory_bytes, open_files=specification.connections + _OWN_FILES
     )
+    if not confinement.leave_network():
+        _log.warning("the host keeps its network: this kernel allows no way to give it up")
     hosted = _loaded(specification, control)
     _tell(control, _ready(hosted))
     _accept(control, hosted)
@@ -85,14 +87,15 @@ def _accept(control: socket.socket, hosted: HostedModel) -> None:
 
 def _converse(connection: socket.socket, hosted: HostedModel) -> None:
     """Answer one call after the other on a connection until the front closes it."""
+    inbox = frames.Inbox(connection)
     with connection:
         while True:
             try:
-                header, body = frames.receive(connection)
+                header, body = inbox.receive()
             except (OSError, ValueError, MemoryError):
                 return
             reply, answer = _answer(hosted, header, body)
-            del body  # an idle connection must not keep the last call's bytes alive
+            del body  # an idle connection must not keep a large call's bytes alive
             try:
                 _send(connection, reply, answer)
             except OSError:
@@ -110,7 +113,7 @@ def _send(connection: socket.socket, reply: dict[str, Any], answer: bytes) -> No
 
 
 def _answer(
-    hosted: HostedModel, header: dict[str, Any], body: bytearray
+    hosted: HostedModel, header: dict[str, Any], body: memoryview
 ) -> tuple[dict[str, Any], bytes]:
     try:
         return hosted.answer(header, body)

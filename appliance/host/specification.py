@@ -23,6 +23,8 @@ class HostSpecification(msgspec.Struct, frozen=True, kw_only=True):
     image_pixels: int
     image_formats: tuple[str, ...]
     tensor_batch: int
+    texts: int = 100
+    text_bytes: int = 1024 * 1024
     log_level: str = "info"
 
 

@@ -116,17 +116,23 @@ def _from_examples(parsed: _Body, inputs: Sequence[TensorSpec]) -> Asked:
         missing = next((number for number, row in enumerate(rows) if spec.name not in row), None)
         if missing is not None:
             raise InvalidInput(f"Example {missing} has no feature {spec.name!r}.")
-        shape = [len(rows), *spec.shape[1:]]
-        if -1 in shape:
-            raise InvalidInput(f"{input_place(spec.name)} has no fixed size; ask with ':predict'.")
-        data = _listed([row[spec.name] for row in rows])
-        one = WireInput(spec.name, shape, spec.datatype, data=data)
-        if spec.datatype == "BYTES":
-            octets, part = _octets(data, spec)
-            one = msgspec.structs.replace(octets, shape=shape)
-            parts.append(part)
+        one, part = _feature(spec, [row[spec.name] for row in rows])
         wire.append(one)
+        parts.append(part)
     return _request(wire, parts, has_rows=True)
+
+
+def _feature(spec: TensorSpec, values: list[msgspec.Raw]) -> tuple[WireInput, bytes]:
+    """Return one input of all examples, and its bytes where it has some."""
+    data, shape = _listed(values), [len(values), *spec.shape[1:]]
+    if spec.datatype != "BYTES" and b'"b64"' in bytes(data):
+        return _octets(data, spec)  # a picture for each example
+    if -1 in shape:
+        raise InvalidInput(f"{input_place(spec.name)} has no fixed size; ask with ':predict'.")
+    if spec.datatype != "BYTES":
+        return WireInput(spec.name, shape, spec.datatype, data=data), b""
+    octets, part = _octets(data, spec)
+    return msgspec.structs.replace(octets, shape=shape), part
 
 
 def _asked(values: _Values, inputs: Sequence[TensorSpec], *, has_rows: bool) -> Asked:

@@ -7,6 +7,7 @@ from typing import Any
 from appliance.host import tensorflow_request, tensorflow_response
 from appliance.host.infer_request import fitted_request
 from appliance.host.open_inference import TensorModel
+from appliance.host.tensor_gist import gist
 
 
 def answer(
@@ -33,20 +34,21 @@ def answer(
     decoded = time.perf_counter()
     arrays = model.infer(request.arrays)
     inferred = time.perf_counter()
-    rows = _rows(request.arrays) if asked.has_rows else None
     encoded = tensorflow_response.write(
         verb,
         {one.name: arrays[one.name] for one in request.outputs},
-        rows=rows,
+        rows=_rows(request.arrays) if asked.has_rows else None,
         labels=model.labels,
     )
     ended = time.perf_counter()
-    reply = {
+    reply: dict[str, Any] = {
         "json_bytes": None,
         "batch": request.batch,
         "id": request.id,
         "timing": (decoded - started, inferred - decoded, ended - inferred),
     }
+    if header.get("compare"):
+        reply["label"], reply["confidence"] = gist(arrays, model.labels)
     return reply, encoded
 
 

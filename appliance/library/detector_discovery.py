@@ -8,7 +8,8 @@ import msgspec
 
 from appliance.library.model_facts import TensorFacts
 
-_STRIDES = ((8, 16, 32), (8, 16, 32, 64))
+#: The usual grids, then those with a coarser one (P6), a finer one (P2), and tiny nets' two.
+_STRIDES = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (16, 32))
 #: An offset inside a cell is below a few; a centre in pixels goes up to the picture's size.
 _LARGEST_OFFSET = 24.0
 _RELATIVE = 2.0

@@ -55,7 +55,10 @@ def propose(
     if has_tokenizer:
         finding.tokenizer = Tokenizer()
         finding.notes.append("Texts become tokens by its tokenizer.json.")
-    return finding.proposal()
+    try:
+        return finding.proposal()
+    except ValueError as fault:
+        raise ModelInvalid(f"What the file says of itself cannot be used: {fault}.") from None
 
 
 class _Finding:

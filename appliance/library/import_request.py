@@ -7,8 +7,12 @@ import msgspec
 from msgspec import Meta
 
 from appliance.library.manifest import Name
+from appliance.plain_text import pattern, require_plain
 
-_Text = Annotated[str, Meta(max_length=2000)]
+#: The pattern is only told in the schema: `__post_init__` says it in words.
+_Text = Annotated[
+    str, Meta(max_length=2000, extra_json_schema={"pattern": pattern(least=0, most=2000)})
+]
 
 
 class ImportRequest(
@@ -67,14 +71,21 @@ class ImportRequest(
         ),
     ] = ""
     file_name: Annotated[
-        str, Meta(max_length=255, description="What the uploaded file was called.")
+        str,
+        Meta(
+            max_length=255,
+            description="What the uploaded file was called.",
+            extra_json_schema={"pattern": pattern(least=0, most=255)},
+        ),
     ] = ""
     activate: Annotated[
         bool, Meta(description="Let it answer as soon as it has proved itself.")
     ] = False
 
     def __post_init__(self) -> None:
-        """Raise ValueError when mean or scale cannot be meant."""
+        """Raise ValueError when mean or scale cannot be meant, or words hide something."""
+        for name in ("title", "license", "credit", "file_name"):
+            require_plain(getattr(self, name), name)
         if not all(map(math.isfinite, (*self.mean, *self.scale))):
             raise ValueError("mean and scale must be finite numbers")
         if 0 in self.scale:

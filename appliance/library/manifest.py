@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from appliance.errors import ModelInvalid
 from appliance.library.checksums import version_words
+from appliance.plain_text import require_plain
 
 # Python's `$` also matches before a last newline; JSON Schema's does not.
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$(?!\n)")]
@@ -41,7 +42,7 @@ class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 #: What `decoder` of a detector's first output may say; `tasks/detection_decoders.py` has each.
-DETECTION_DECODERS = ("yolox", "yolov5", "yolov8", "yolov8-nms", "ssd", "detr", "geti")
+DETECTION_DECODERS = ("yolox", "yolov5", "yolov8", "yolov8-nms", "ssd", "detr", "rtdetr", "geti")
 
 
 class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -52,6 +53,11 @@ class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     labels: str = ""
     activation: Literal["none", "softmax", "sigmoid"] = "none"
     decoder: str = ""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for names that hide something: answers and pictures show them."""
+        require_plain(self.head, "head")
+        require_plain(self.tensor, "tensor")
 
 
 class Tokenizer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -87,6 +93,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     tokenizer: Tokenizer | None = None
     batching: Batching = Batching()
     settings: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for words that hide something: lists and logs show them."""
+        for name in ("title", "license", "credit", "description"):
+            require_plain(getattr(self, name), name, has_lines=name == "description")
 
     def heads(self) -> tuple[str, ...]:
         """Return the name of each output's head: its own, or that of its tensor."""

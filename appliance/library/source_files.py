@@ -21,6 +21,8 @@ _NOT_LABELS = frozenset(
     | {"vocab.txt", "license.txt", "readme.txt", "special_tokens_map.json"}
 )
 _MOST_TEXT_BYTES = 4 << 20
+#: What TensorFlow writes beside a saved_model.pb, and no model: a sum, and notes for Keras.
+_BESIDE_SAVED_MODEL = frozenset({"fingerprint.pb", "keras_metadata.pb"})
 #: Files that go into the version as they are: what a task may read besides the weights.
 _KEPT = frozenset({"tokenizer.json", "card.md"})
 
@@ -69,7 +71,13 @@ def _models(files: list[Path]) -> dict[Path, Format]:
                 "This is a model of Paddle 1.x (__model__), which OpenVINO cannot read. Save it"
                 " again with Paddle 2 or newer, as .pdmodel and .pdiparams."
             )
-        if path.suffix.lower() in _MODEL_SUFFIXES:
+        if path.suffix.lower() == ".json" and _is_new_paddle(path):
+            raise UnsupportedMedia(
+                "This is a model in the new form of Paddle 3 (PIR, .json), which OpenVINO cannot"
+                " read. Save it again with the environment variable FLAGS_enable_pir_api=0, as"
+                " .pdmodel and .pdiparams, or convert it to ONNX (paddle2onnx)."
+            )
+        if path.suffix.lower() in _MODEL_SUFFIXES and not _belongs_to_saved_model(path):
             kind = recognise(path)
             if kind is not Format.IR or _is_network(path):
                 found[path] = kind
@@ -79,6 +87,15 @@ def _models(files: list[Path]) -> dict[Path, Format]:
             only = (others or files)[0]
             found[only] = recognise(only)
     return {path: kind for path, kind in found.items() if kind is not Format.ZIP}
+
+
+def _is_new_paddle(path: Path) -> bool:
+    with path.open("rb") as file:
+        return b'"magic":"pir"' in file.read(256).replace(b" ", b"")
+
+
+def _belongs_to_saved_model(path: Path) -> bool:
+    return path.name in _BESIDE_SAVED_MODEL and (path.parent / "saved_model.pb").is_file()
 
 
 def _is_network(path: Path) -> bool:

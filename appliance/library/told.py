@@ -73,17 +73,29 @@ def _ultralytics(metadata: Mapping[str, str]) -> Told:
     task = metadata.get("task", "detect").strip().lower()
     numbers = _numbers(metadata.get("imgsz", ""))
     is_detector = task == "detect"
+    transformer = _transformer(metadata) if is_detector else ""
     return Told(
         source="the YOLO export's metadata",
         task=_TASKS.get(task, ""),
+        decoder=transformer,
         unserved="" if task in _TASKS else task,
         labels=labels_of_names(metadata.get("names", "")),
         scale=(255.0,),
         color="RGB",
-        resize="letterbox" if is_detector else "crop",
+        resize="stretch" if transformer else "letterbox" if is_detector else "crop",
         pad_position="center" if is_detector else "",
         size=(int(numbers[-1]), int(numbers[0])) if numbers else None,
     )
+
+
+def _transformer(metadata: Mapping[str, str]) -> str:
+    """Return the decoder of an RT-DETR, which comes from the same exporter as the YOLOs. Releases
+    that name the head pick the best classes in the graph; before, it told each class's score.
+    """
+    if metadata.get("head", "").strip() == "RTDETRDecoder":
+        return "rtdetr"
+    is_named = "rtdetr" in metadata.get("description", "").lower().replace("-", "")
+    return "detr" if is_named and "head" not in metadata else ""
 
 
 def _model_api(metadata: Mapping[str, str]) -> Told:

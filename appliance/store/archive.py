@@ -18,6 +18,7 @@ from typing import IO, BinaryIO
 
 import msgspec
 
+from appliance.clock import utc_text
 from appliance.errors import BackupInvalid, InsufficientStorage
 from appliance.library.zip_source import ZIP_FAULTS
 from appliance.store.copies import Counts, check_copy
@@ -35,6 +36,8 @@ MOST_MANIFEST_BYTES = 64 * 1024 * 1024
 
 #: What a damaged or hostile archive, or its disk, makes itself known by.
 _FAULTS = (*ZIP_FAULTS, OSError)
+#: Copies that `migrate` keeps before it changes the schema.
+KEPT_COPY = re.compile(r"appliance-s([0-9]{1,9})-[0-9TZ]+\.db(-[0-9]+)?")
 _MODEL_FILE = re.compile(
     r"models/[a-z0-9][a-z0-9._-]{0,63}/[1-9][0-9]{0,9}(/[A-Za-z0-9_][A-Za-z0-9._ +-]{0,127}){1,4}"
 )
@@ -102,10 +105,13 @@ def unpack(source: Path, target: Path, *, only_database: bool) -> BackupManifest
     """Given a backup and an empty directory, extract it there, checking everything on the way.
 
     With `only_database` every member is read and checked but just the database is written, and
-    not synced; else all is durable at the end.
+    not synced; else all is durable at the end. A copy of the database that was kept before an
+    upgrade counts as a backup without configuration and models.
     Return the manifest; raise BackupInvalid naming the first fault, InsufficientStorage when the
     content does not fit. What was extracted before a fault stays for the caller to remove.
     """
+    if KEPT_COPY.fullmatch(source.name):
+        return _copy_kept(source, target / DATABASE_MEMBER)
     try:
         with zipfile.ZipFile(source) as archive:
             manifest = _read_manifest(archive, source.name)
@@ -122,6 +128,39 @@ def unpack(source: Path, target: Path, *, only_database: bool) -> BackupManifest
         raise BackupInvalid(f"{source.name} is damaged or not a backup: {fault}.") from fault
     _check_database(target / DATABASE_MEMBER, manifest)
     return manifest
+
+
+def _copy_kept(source: Path, target: Path) -> BackupManifest:
+    """Copy a database durably, check the copy and return the manifest it would have had.
+
+    Only what was kept by `migrate` is taken, by its name: any other bare database may be a copy of
+    a live one without its log, which looks sound and has lost rows.
+    """
+    try:
+        with open(source, "rb") as reading, _sink(target) as writing:
+            shutil.copyfileobj(reading, writing, CHUNK_BYTES)
+            writing.flush()
+            os.fsync(writing.fileno())
+        sync_directory(target.parent)
+        made = source.stat().st_mtime
+    except OSError as fault:
+        if fault.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InsufficientStorage(f"{target} has no room for the backup: {fault}.") from fault
+        raise BackupInvalid(f"{source} cannot be read: {fault.strerror}.") from fault
+    schema, tables = check_copy(target)
+    if not source.name.startswith(f"appliance-s{schema}-"):
+        raise BackupInvalid(f"{source.name} has schema {schema}, not the one in its name.")
+    return BackupManifest(
+        format=FORMAT,
+        product=PRODUCT,
+        version="before the upgrade",
+        schema=schema,
+        created=utc_text(made),
+        host="",
+        has_model_files=False,
+        tables=tables,
+        members={},
+    )
 
 
 def read_manifest(source: Path) -> BackupManifest:

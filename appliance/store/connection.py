@@ -161,9 +161,12 @@ class Connection:
         yield self
 
 
+_SIZED = frozenset({str, bytes})
+
+
 def bytes_of(values: Iterable[Any]) -> int:
     """Given the values of a row, return about how many bytes its texts and blobs have."""
-    return sum(len(value) for value in values if isinstance(value, str | bytes))
+    return sum([len(value) for value in values if type(value) in _SIZED])
 
 
 class Store(Protocol):

@@ -164,7 +164,7 @@ class Database:
             last_commit_seconds_ago=writer.last_commit_seconds_ago,
             heartbeat_seconds_ago=writer.heartbeat_seconds_ago,
             last_error=writer.last_error,
-            clock_is_suspect=self._upkeep.wall_clock.is_suspect,
+            clock_is_suspect=self._upkeep.wall_clock.is_suspect_now(),
         )
 
     @property

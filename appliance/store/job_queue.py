@@ -91,8 +91,12 @@ def take(
     return store.write(work)
 
 
-def finish(store: Store, lease: Lease, result: StoredResult) -> StoredJob | None:
+def finish(
+    store: Store, lease: Lease, result: StoredResult, *, message: str = ""
+) -> StoredJob | None:
     """Given a lease and what the attempt found, record the result and the end of the job at once.
+
+    `message` says in a few words what came of it.
 
     Return the job, or None when the lease no longer holds; then nothing was recorded.
     """
@@ -104,8 +108,10 @@ def finish(store: Store, lease: Lease, result: StoredResult) -> StoredJob | None
             state=DONE,
             ended_seconds=result.recorded_seconds,
             progress=1.0,
+            message=message,
             is_cancelling=0,
             problem=None,
+            stored_bytes=_bytes_of(result),
         )
         if ended is not None:
             values = msgspec.structs.asdict(result)
@@ -160,7 +166,9 @@ def free_others(
         )
         ended = {"instance": "", "ended_seconds": now, "is_cancelling": 0}
         cancelled = connection.run(
-            JobRow.update(state=CANCELLED, **ended).where(is_left, JobRow.is_cancelling == 1)
+            JobRow.update(state=CANCELLED, stored_bytes=0, **ended).where(
+                is_left, JobRow.is_cancelling == 1
+            )
         )
         dead = connection.run(
             JobRow.update(state=DEAD, problem=as_text(problem), **ended).where(is_left, is_spent)
@@ -190,7 +198,7 @@ def cancel(store: Store, job_id: str, *, now: float) -> StoredJob:
         if job.state in ENDED:
             raise errors.Conflict(f"This job is {job.state}; there is nothing left to cancel.")
         if job.state == WAITING:
-            changed = JobRow.update(state=CANCELLED, ended_seconds=now)
+            changed = JobRow.update(state=CANCELLED, ended_seconds=now, stored_bytes=0)
         else:
             changed = JobRow.update(is_cancelling=1)
         return job_of(connection.rows(changed.where(JobRow.id == job_id).returning(*COLUMNS))[0])
@@ -226,6 +234,10 @@ def submit_progress(database: Database, lease: Lease, progress: float, message: 
     database.submit_latest(("job", lease.job_id), _PROGRESS, (progress, message, *lease))
 
 
+def _bytes_of(result: StoredResult) -> int:
+    return len(result.document) + sum(kept.bytes for kept in result.files)
+
+
 def _holds(lease: Lease) -> tuple[Any, ...]:
     return (
         JobRow.id == lease.job_id,
@@ -242,7 +254,12 @@ def _end_or_cancel(
         "SELECT is_cancelling FROM jobs WHERE id = ?", (lease.job_id,)
     )
     if is_cancelling:
-        changes = {"state": CANCELLED, "ended_seconds": now, "is_cancelling": 0}
+        changes = {
+            "state": CANCELLED,
+            "ended_seconds": now,
+            "is_cancelling": 0,
+            "stored_bytes": 0,
+        }
     return _end(connection, lease, **changes)
 
 

@@ -7,6 +7,7 @@ from peewee import fn
 
 from appliance import errors
 from appliance.store.connection import Connection, Store
+from appliance.store.job_room import Room, require_room
 from appliance.store.tables import JobResultRow, JobRow
 
 WAITING, RUNNING, DONE, DEAD, CANCELLED = "waiting", "running", "done", "dead", "cancelled"
@@ -58,6 +59,8 @@ class StoredJob(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
     is_cancelling: bool = False
     problem: dict[str, Any] | None = None
+    #: Bytes of its files and its result on the disk.
+    stored_bytes: int = 0
 
 
 class KeptFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,11 +101,12 @@ _JSON = {
 }
 
 
-def add(store: Store, job: StoredJob, *, most_waiting: int) -> StoredJob:
+def add(store: Store, job: StoredJob, *, most_waiting: int, room: Room | None = None) -> StoredJob:
     """Given a new job whose files are durable, keep it and return it after COMMIT.
 
     Where its key has sent the same idempotency key before, return that earlier job instead; raise
-    Conflict if that was another request, Overloaded when `most_waiting` jobs wait.
+    Conflict if that was another request, Overloaded when `most_waiting` jobs wait, RateLimited or
+    InsufficientStorage when there is no `room` for it.
     """
 
     def work(connection: Connection) -> StoredJob:
@@ -114,6 +118,14 @@ def add(store: Store, job: StoredJob, *, most_waiting: int) -> StoredJob:
                 f"{most_waiting} jobs wait already, which is the most (jobs.most_waiting). Send"
                 " this again later.",
                 retry_after_seconds=10.0,
+            )
+        if room is not None:
+            require_room(
+                connection,
+                room,
+                key_id=job.key_id,
+                key_name=job.key_name,
+                new_bytes=job.stored_bytes,
             )
         connection.run(JobRow.insert(**row_of(job)))
         return job

@@ -10,6 +10,7 @@ import apsw
 
 from appliance import errors
 from appliance.clock import Clock
+from appliance.store.archive import KEPT_COPY
 from appliance.store.connection import APPLICATION_ID, Connection
 from appliance.store.copies import check_copy, copy_database, count_tables
 from appliance.store.files import size_of, sync_directory, unused, utc_stamp
@@ -33,26 +34,26 @@ def migrate(
     """Given the writer's connection, bring the schema to the newest step and return its number.
 
     Everything happens in one transaction; on a fault the file is as it was. Raise SchemaTooNew
-    when a newer program wrote the file, StateUnusable when it is not ours or a step fails.
+    when a newer program wrote the file, MigrationFailed when a step fails, StateUnusable when the
+    file is not ours or there is no room for a copy of it.
     """
     found = schema_of(connection)
     latest = migrations[-1].version
     if found > latest:
         raise errors.SchemaTooNew(
             f"{connection.path} has schema {found}; this release knows up to {latest}. Install the"
-            " release that wrote it, or restore a backup made before the upgrade (see"
-            f" {connection.path.parent / PRE_UPGRADE_DIRECTORY})."
+            f" release that wrote it, or {_way_back(connection.path, latest)}."
         )
     if found == latest:
         return latest
-    if found > 0:
-        keep_copy(connection, found, clock=clock, vfs=vfs)
+    copy = keep_copy(connection, found, clock=clock, vfs=vfs) if found > 0 else None
     try:
         _run_steps(connection, [step for step in migrations if step.version > found])
     except apsw.Error as fault:
-        raise errors.StateUnusable(
+        raise errors.MigrationFailed(
             f"The database could not be brought from schema {found} to {latest}: {fault}. It is"
-            " unchanged; install the release before, or report this."
+            " unchanged: install the release from before again and it serves as it did. A copy is"
+            f" kept in {copy}. Please report this."
         ) from fault
     log.info("database migrated", extra={"from": found, "to": latest})
     return latest
@@ -111,11 +112,46 @@ def keep_copy(
     return target
 
 
+def newest_copy(directory: Path, *, up_to_schema: int) -> Path | None:
+    """Given where copies are kept, return the newest a program of that schema can read."""
+    found = [copy for copy in _by_age(directory) if _copied_schema(copy) <= up_to_schema]
+    return found[0] if found else None
+
+
+def _way_back(path: Path, latest: int) -> str:
+    """Return what an admin does who wants to stay with this release."""
+    directory = path.parent / PRE_UPGRADE_DIRECTORY
+    copy = newest_copy(directory, up_to_schema=latest)
+    if copy is None:
+        return "restore a backup made before the upgrade (appliance restore FILE)"
+    return f"go back to what was kept before the upgrade: appliance restore {copy}"
+
+
+def _by_age(directory: Path) -> list[Path]:
+    """Return the kept copies, newest first."""
+    copies = directory.glob(_COPY_NAME)
+    return sorted(copies, key=lambda path: (path.stat().st_mtime, path.name), reverse=True)
+
+
+def _copied_schema(copy: Path) -> int:
+    found = KEPT_COPY.match(copy.name)
+    return int(found[1]) if found else 0
+
+
 def _remove_old_copies(directory: Path, *, newest: Path) -> None:
-    """Let the oldest go: after some releases nobody goes back to the first one."""
-    others = [path for path in directory.glob(_COPY_NAME) if path != newest]
-    by_age = sorted(others, key=lambda path: (path.stat().st_mtime, path.name), reverse=True)
-    for path in by_age[MOST_COPIES - 1 :]:
+    """Let the oldest go: after some releases nobody goes back to the first one.
+
+    Of one schema the newest stays longest, so that an upgrade that is tried again and again does
+    not push out what was kept before another one.
+    """
+    kept = {_copied_schema(newest)}
+    last_of_schema: list[Path] = []
+    others: list[Path] = []
+    for path in _by_age(directory):
+        if path != newest:
+            (others if _copied_schema(path) in kept else last_of_schema).append(path)
+            kept.add(_copied_schema(path))
+    for path in [*last_of_schema, *others][MOST_COPIES - 1 :]:
         path.unlink(missing_ok=True)
         log.info("old copy removed", extra={"path": str(path)})
 
@@ -138,4 +174,4 @@ def _run_steps(connection: Connection, steps: list[Migration]) -> None:
         raise
 
 
-__all__ = ["LATEST", "PRE_UPGRADE_DIRECTORY", "keep_copy", "migrate", "schema_of"]
+__all__ = ["LATEST", "PRE_UPGRADE_DIRECTORY", "keep_copy", "migrate", "newest_copy", "schema_of"]

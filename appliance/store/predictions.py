@@ -3,7 +3,7 @@
 import base64
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -98,6 +98,14 @@ def get(store: Store, prediction_id: str, *, key_id: str | None = None) -> Predi
     with store.read() as connection:
         rows = connection.rows(query)
     return Prediction(**dict(zip(_FIELDS, rows[0], strict=True))) if rows else None
+
+
+def known_ids(store: Store, ids: Sequence[str]) -> frozenset[str]:
+    """Given some ids, a few hundred at most, return those of predictions that are kept."""
+    with store.read(patience=STREAM_PATIENCE) as connection:
+        return frozenset(
+            row[0] for row in connection.rows(Row.select(Row.id).where(Row.id.in_(ids)))
+        )
 
 
 def find(store: Store, wanted: Filter, *, patience: float = 1.0) -> Page:

@@ -82,7 +82,8 @@ def restore(file: Path, state_dir: Path, *, clock: Clock) -> Restored:
     try:
         manifest = unpack(file, staging, only_database=False)
         refuse_newer(manifest, file.name)
-        (staging / CONFIG_MEMBER).rename(staging / CONFIG_NAME)
+        if (staging / CONFIG_MEMBER).exists():
+            (staging / CONFIG_MEMBER).rename(staging / CONFIG_NAME)
         names: tuple[str, ...] = _DATABASE_NAMES
         if manifest.has_model_files and (staging / _MODELS_NAME).is_dir():
             names = (*names, _MODELS_NAME)

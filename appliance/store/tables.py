@@ -161,6 +161,7 @@ class JobRow(_Table):
     message = TextField()
     is_cancelling = IntegerField()
     problem = TextField(null=True)  # JSON object
+    stored_bytes = IntegerField()
 
     class Meta:
         table_name = "jobs"

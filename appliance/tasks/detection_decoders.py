@@ -109,7 +109,8 @@ def detr(outputs: "Sequence[Array]", convention: Convention, threshold: float) -
     """Read class scores [1, N, C] and boxes [1, N, 4], or both in one [1, N, 4 + C].
 
     Boxes are centre and size as parts of the input. With softmax the last class is "no object"
-    (DETR, Carion et al. 2020); with sigmoid there is none (Deformable DETR, RT-DETR).
+    (DETR, Carion et al. 2020); with sigmoid there is none, and one box may be told once for each
+    of several classes, in all as many as there are boxes (Deformable DETR, Zhu et al. 2021).
     """
     import numpy as np
 
@@ -121,12 +122,18 @@ def detr(outputs: "Sequence[Array]", convention: Convention, threshold: float) -
     scores = _activated(logits, convention.activation)
     if convention.activation == "softmax" or scores.shape[1] == convention.classes + 1 > 1:
         scores = scores[:, :-1]
-    best = scores.max(axis=1)
-    chosen = (best >= threshold).nonzero()[0]
-    sides = np.array([convention.width, convention.height], np.float64)
-    found = boxes[chosen].astype(np.float64)
-    corners = _cornered(found[:, :2] * sides, found[:, 2:] * sides)
-    return Found(corners, best[chosen].astype(np.float64), scores[chosen].argmax(axis=1))
+    chosen, classes = _likely(scores, threshold, may_share=convention.activation == "sigmoid")
+    found = scores[chosen, classes].astype(np.float64)
+    return Found(_parted(boxes[chosen], convention), found, classes)
+
+
+def rtdetr(outputs: "Sequence[Array]", convention: Convention, threshold: float) -> Found:
+    """Read [1, N, 6]: centre and size as parts of the input, score, class (RT-DETR whose graph
+    picks the best classes itself, as Ultralytics exports it).
+    """
+    rows = _rows(outputs[0])
+    rows = rows[rows[:, 4] >= threshold]
+    return Found(_parted(rows[:, :4], convention), rows[:, 4], rows[:, 5].astype(int))
 
 
 def geti(outputs: "Sequence[Array]", convention: Convention, threshold: float) -> Found:
@@ -185,6 +192,21 @@ def _grid(width: int, height: int, strides: tuple[int, ...]) -> "tuple[Array, Ar
     return np.concatenate(cells).astype(np.float64), np.concatenate(sizes).astype(np.float64)
 
 
+def _likely(scores: "Array", threshold: float, *, may_share: bool) -> "tuple[Array, Array]":
+    """Given scores [n, classes], return rows and classes of those that reach the threshold: the
+    best of each row, or where a row may have several, the n best of all.
+    """
+    import numpy as np
+
+    if not may_share:
+        best = scores.argmax(axis=1)
+        chosen = (scores[np.arange(len(best)), best] >= threshold).nonzero()[0]
+        return chosen, best[chosen]
+    rows, classes = (scores >= threshold).nonzero()
+    order = np.argsort(-scores[rows, classes], kind="stable")[: len(scores)]
+    return rows[order], classes[order]
+
+
 def _rows(output: "Array") -> "Array":
     """Return an output without its batch dimension."""
     return output.reshape(output.shape[-2:])
@@ -199,6 +221,14 @@ def _cornered(centres: "Array", sizes: "Array") -> "Array":
 def _centred(boxes: "Array", convention: Convention) -> "Array":
     """Given centres and sizes [n, 4], return corners in pixels."""
     boxes = _scaled(boxes, convention)
+    return _cornered(boxes[:, :2], boxes[:, 2:])
+
+
+def _parted(boxes: "Array", convention: Convention) -> "Array":
+    """Given centres and sizes [n, 4] as parts of the input, return corners in pixels."""
+    import numpy as np
+
+    boxes = boxes.astype(np.float64) * np.array([convention.width, convention.height] * 2)
     return _cornered(boxes[:, :2], boxes[:, 2:])
 
 
@@ -248,5 +278,6 @@ DECODERS: dict[str, Decoder] = {
         is_distinct=True,
         activations=("none", "sigmoid", "softmax"),
     ),
+    "rtdetr": Decoder(rtdetr, shapes.rows_fault(6), is_distinct=True),
     "geti": Decoder(geti, shapes.rows_fault(5), outputs=(1, 2), is_distinct=True),
 }

@@ -1,33 +1,34 @@
 """Boxes and labels drawn on a picture so that people can read them, whatever its size.
 
 Line width and text grow with the picture; a label has a ground of its own in the colour of its
-class, with black or white letters by which contrasts more, and labels avoid one another. The font
-is the one inside Pillow, so nothing has to be installed.
+class, with black or white letters by which contrasts more, and labels avoid one another. Which
+font has the letters of a label is told by `lettering.py`.
 """
 
 import colorsys
-import functools
 import io
+import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from appliance.tasks.lettering import Colour, Words, words_of
+
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from PIL.ImageFont import FreeTypeFont
 
-Colour = tuple[int, int, int]
 Edges = tuple[float, float, float, float]
 
 #: Hues a golden ratio apart stay far from each other however many classes there are.
 _GOLDEN = 0.618034
 _JPEG_QUALITY = 90
 _DARK: Colour = (16, 16, 16)
-#: Below, letters of the built-in font cannot be read; in pixels.
+#: Below, letters cannot be read; in pixels.
 _SMALLEST_TEXT = 10
 #: How much smaller the words of a small box may be.
 _SMALLER = 0.7
-#: Width of a letter of the built-in font, in parts of its height, on average.
+#: Width of a letter in parts of its height, on average; letters of East Asia are as wide as high.
 _LETTER_WIDTH = 0.52
+_WIDE = ("W", "F")
 
 
 class Mark(NamedTuple):
@@ -39,8 +40,9 @@ class Mark(NamedTuple):
 
 
 class _Pen(NamedTuple):
-    font: "FreeTypeFont"
+    words: Words
     pad: int
+    ascent: int
     height: int
 
 
@@ -63,7 +65,7 @@ def marked(picture: "Image", marks: Sequence[Mark]) -> "Image":
         _draw_box(canvas, mark, line)
     taken: list[Edges] = []
     for mark in marks:
-        pen = _pen(round(_text_size(mark, text)))
+        pen = _pen(mark.text, round(_text_size(mark, text)))
         place = _label_place(mark, picture.size, pen, taken)
         taken.append(place)
         _draw_label(canvas, mark, place, pen)
@@ -99,19 +101,17 @@ def _text_size(mark: Mark, usual: float) -> float:
 
     Crowds have small boxes, whose labels would else hide one another.
     """
-    words = max(1, len(mark.text)) * usual * _LETTER_WIDTH
+    wide = sum(unicodedata.east_asian_width(letter) in _WIDE for letter in mark.text)
+    words = max(1, len(mark.text) + wide) * usual * _LETTER_WIDTH
     room = (mark.edges[2] - mark.edges[0]) / words
     return max(_SMALLEST_TEXT, usual * max(_SMALLER, min(1.0, room)))
 
 
-@functools.lru_cache(maxsize=32)
-def _pen(text: int) -> _Pen:
-    from PIL import ImageFont
-
-    font: Any = ImageFont.load_default(text)
-    ascent, descent = font.getmetrics()
-    pad = max(2, round(text / 5))
-    return _Pen(font, pad, ascent + descent + pad)
+def _pen(text: str, size: int) -> _Pen:
+    words = words_of(text, size)
+    ascent, descent = words.heights()
+    pad = max(2, round(size / 5))
+    return _Pen(words, pad, ascent, ascent + descent + pad)
 
 
 def _draw_box(canvas: Any, mark: Mark, line: int) -> None:
@@ -130,16 +130,13 @@ def _draw_box(canvas: Any, mark: Mark, line: int) -> None:
 def _draw_label(canvas: Any, mark: Mark, place: Edges, pen: _Pen) -> None:
     left, top, right, bottom = place
     canvas.rectangle((left, top, right - 1, bottom - 1), fill=mark.colour)
-    ascent, _ = pen.font.getmetrics()
-    baseline = top + pen.pad // 2 + ascent
-    canvas.text(
-        (left + pen.pad, baseline), mark.text, fill=ink_on(mark.colour), font=pen.font, anchor="ls"
-    )
+    baseline = top + pen.pad // 2 + pen.ascent
+    pen.words.draw(canvas, left + pen.pad, baseline, ink_on(mark.colour))
 
 
 def _label_place(mark: Mark, size: tuple[int, int], pen: _Pen, taken: Sequence[Edges]) -> Edges:
     """Return where the label goes: the first place beside its box that no other label has."""
-    width = round(pen.font.getlength(mark.text)) + 2 * pen.pad
+    width = round(pen.words.width()) + 2 * pen.pad
     left, top, right, bottom = (round(edge) for edge in mark.edges)
     places = [
         (left, top - pen.height),

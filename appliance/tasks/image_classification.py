@@ -160,16 +160,15 @@ def head_prediction(
             warning="The model answered with values that are not numbers: no prediction.",
         )
     confidences = activated(scores.astype(np.float64), activation)
-    count = min(params.top_k, confidences.size)
-    best = np.argsort(-confidences, kind="stable")[:count]
+    best = _surest(confidences, params.top_k)
     top = tuple(
         Candidate(
             label=labels[index] if index < len(labels) else f"class {index}",
-            index=int(index),
-            confidence=round(float(confidences[index]), 6),
+            index=index,
+            confidence=round(confidence, 6),
         )
-        for index in best
-        if confidences[index] >= params.min_confidence
+        for index, confidence in zip(best.tolist(), confidences[best].tolist(), strict=True)
+        if confidence >= params.min_confidence
     )
     first = top[0] if top else None
     return HeadPrediction(
@@ -178,6 +177,20 @@ def head_prediction(
         confidence=first.confidence if first else None,
         top=top,
     )
+
+
+def _surest(confidences: "np.ndarray[Any, Any]", most: int) -> "np.ndarray[Any, Any]":
+    """Given confidences [classes], return the indices of the greatest, those first that are first.
+
+    Of many classes only those are sorted that can be among them.
+    """
+    import numpy as np
+
+    if confidences.size <= 4 * most:
+        return np.argsort(-confidences, kind="stable")[:most]
+    least = np.partition(confidences, -most)[-most]
+    chosen = (confidences >= least).nonzero()[0]
+    return chosen[np.argsort(-confidences[chosen], kind="stable")[:most]]  # type: ignore[no-any-return]
 
 
 def activated(scores: "np.ndarray[Any, Any]", activation: str) -> "np.ndarray[Any, Any]":

@@ -13,6 +13,7 @@ from appliance.tasks import drawing, pictures, tiling
 from appliance.tasks.contract import Model, NoState, Payload, Turn
 from appliance.tasks.detection_decoders import DECODERS, Decoder, Found, is_finite
 from appliance.tasks.detection_shapes import Convention, DetectionSettings
+from appliance.tasks.lettering import legible
 from appliance.tasks.picture_input import check_picture_input, input_size
 from appliance.tasks.placement import Edges, Placement, Size, part_of, place
 
@@ -223,7 +224,7 @@ class ObjectDetection:
         marks = [
             drawing.Mark(
                 edges=(one.box.x1, one.box.y1, one.box.x2, one.box.y2),
-                text=f"{one.label} {one.confidence:.0%}",
+                text=f"{legible(one.label, one.class_id)} {one.confidence:.0%}",
                 colour=drawing.colour_of(one.class_id),
             )
             for one in result.objects

@@ -31,7 +31,8 @@ def check_picture_input(model: Model, *, called: str) -> Input:
     if len(shape) != 4 or shape[3] != 3 or min(shape[1:3]) < 1:
         raise ModelInvalid(
             f"The input must be a picture of fixed size, but its shape is {list(shape)} as"
-            " N, H, W, C. Fix height and width when converting the model."
+            " N, H, W, C. Fix height and width when converting the model, or say --size"
+            " WIDTHxHEIGHT."
         )
     return inputs[0]
 

@@ -112,13 +112,14 @@ def upright_rgb(picture: "Image", smallest: Size | None = None) -> "Image":
     from PIL import Image
 
     try:
+        orientation = 0
         if smallest and picture.format in _REDUCIBLE:
-            is_turned = _orientation(picture) >= 5
-            picture.draft(None, smallest[::-1] if is_turned else smallest)
+            orientation = _orientation(picture)
+            picture.draft(None, smallest[::-1] if orientation >= 5 else smallest)
         picture.load()
-        # Asked after loading: only then has a PNG read all its chunks, and a TIFF is upright
-        # already and says so.
-        return _turned(_rgb(picture), _orientation(picture))
+        # Others are asked after loading: only then has a PNG read all its chunks, and a TIFF is
+        # upright already and says so.
+        return _turned(_rgb(picture), orientation or _orientation(picture))
     except (MemoryError, Image.DecompressionBombError):
         raise too_much_memory() from None
     except Exception as fault:
@@ -136,6 +137,8 @@ def _orientation(picture: "Image") -> int:
 
 def _turned(picture: "Image", orientation: int) -> "Image":
     """Given EXIF's orientation (its table "Orientation", tag 274), return the picture upright."""
+    if orientation == 1:
+        return picture
     from PIL.Image import Transpose
 
     turns = {
@@ -147,12 +150,14 @@ def _turned(picture: "Image", orientation: int) -> "Image":
         7: Transpose.TRANSVERSE,
         8: Transpose.ROTATE_90,
     }
-    return picture if orientation == 1 else picture.transpose(turns[orientation])
+    return picture.transpose(turns[orientation])
 
 
 def _rgb(picture: "Image") -> "Image":
     from PIL import Image
 
+    if picture.mode == "RGB" and "transparency" not in picture.info:
+        return picture
     if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
         return _grey_to_rgb(picture)
     if not picture.has_transparency_data:

@@ -33,6 +33,9 @@ HEADER_NAMES = {
     stem + axis: field + axis for field in "ag" for stem in _STEMS[field] for axis in "xyz"
 } | dict.fromkeys(("t", "time", "time_s", "seconds", "timestamp"), "t")
 
+#: A recorder that has several sensors numbers its columns by sensor: AccelX_5.
+_SENSOR_NUMBER = re.compile(r"_[0-9]{1,4}$", re.ASCII)
+
 ROW_POINTER = "/readings/{number}/{field}"
 
 Columns = Literal["ax,ay,az", "t,ax,ay,az", "ax,ay,az,gx,gy,gz", "t,ax,ay,az,gx,gy,gz"]
@@ -173,7 +176,8 @@ def _places(header: list[str]) -> dict[str, int]:
     """Given the header of a CSV, return the position of each known field."""
     places: dict[str, int] = {}
     for place, name in enumerate(header):
-        field = HEADER_NAMES.get(name.strip().lower())
+        plain = _SENSOR_NUMBER.sub("", name.strip().lower())
+        field = HEADER_NAMES.get(plain)
         if field is None:
             continue
         if field in places:

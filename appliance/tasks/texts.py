@@ -69,7 +69,7 @@ def read_texts(payload: Payload, limits: Limits) -> Texts:
     if len(payload.body) > limits.text_bytes:
         raise PayloadTooLarge(
             f"The texts have {len(payload.body):,} bytes; at most {limits.text_bytes:,} are read"
-            " in one request. Send them in several."
+            " in one request (limits.text_bytes). Send them in several."
         )
     if payload.content_type == "application/json":
         return _json_texts(payload, limits)
@@ -108,7 +108,7 @@ def _json_texts(payload: Payload, limits: Limits) -> Texts:
     if len(body.texts) > limits.texts:
         raise PayloadTooLarge(
             f"There are {len(body.texts):,} texts; at most {limits.texts:,} are read in one"
-            " request. Send them in several."
+            " request (limits.texts). Send them in several."
         )
     for number, text in enumerate(body.texts):
         _check_text(text, f"/texts/{number}")

@@ -5,6 +5,7 @@ from typing import Any
 
 import falcon
 
+from appliance.actions.read_input import InputReading
 from appliance.actions.version_views import VersionViews
 from appliance.config import Limits
 from appliance.core import Appliance
@@ -25,6 +26,7 @@ from appliance.web.dialects.tensor_relay import Relay
 from appliance.web.middleware.access import AccessMiddleware, KeyInBody
 from appliance.web.middleware.requests import Requests
 from appliance.web.openapi import Route, document
+from appliance.web.operation import offer_head
 from appliance.web.resources.audit import AuditResource, AuditVerifyResource
 from appliance.web.resources.backups import BackupCheckResource, BackupsResource
 from appliance.web.resources.batch import Batch
@@ -37,6 +39,7 @@ from appliance.web.resources.measurements import Measurements
 from appliance.web.resources.model_imports import ModelImports
 from appliance.web.resources.model_life import ModelLife
 from appliance.web.resources.predict import Predict
+from appliance.web.resources.prediction_input import PredictionInput
 from appliance.web.resources.predictions import Predictions
 from appliance.web.resources.settings import ReloadResource
 from appliance.web.resources.streams import StreamResource, StreamsResource
@@ -75,6 +78,7 @@ def routes(parts: Appliance) -> list[Route]:
         Route("/api/v1/models/{model}/versions/{version}/predict", predict, "version"),
         Route("/api/v1/predictions", predictions),
         Route("/api/v1/predictions/{prediction_id}", predictions, "prediction"),
+        Route("/api/v1/predictions/{prediction_id}/input", _prediction_input(parts)),
         Route("/api/v1/streams", StreamsResource(parts.streams)),
         Route("/api/v1/streams/{stream_id}", StreamResource(parts.streams, limits)),
         *_jobs(parts),
@@ -117,6 +121,10 @@ def routes(parts: Appliance) -> list[Route]:
     ]
     documents.describe(document(table))
     return table
+
+
+def _prediction_input(parts: Appliance) -> PredictionInput:
+    return PredictionInput(InputReading(parts.database, parts.clock, parts.inputs.files))
 
 
 def _model_life(parts: Appliance) -> tuple[Route, ...]:
@@ -205,5 +213,6 @@ def create_app(
     app.req_options.auto_parse_form_urlencoded = False
     SHAPES.install(app)
     for route in table:
+        offer_head(route.resource, route.suffix)
         app.add_route(route.path, route.resource, suffix=route.suffix)
     return app

@@ -22,6 +22,9 @@ _log = logging.getLogger(__name__)
 _LINGER_BYTES = 256 * 1024
 #: A refused body up to this size is read and dropped, so that the connection stays usable.
 _DISCARDABLE_BYTES = 1024 * 1024
+#: An honest client sends its head at once; one that has not after so long gives way to others when
+#: every place is taken.
+_HOARDING_SECONDS = 2.0
 #: A client that hung up while its request waited longer than this has given up.
 _HUNG_UP_SECONDS = 0.5
 #: A client that comes back so soon after a refusal is answered a little later than at once: a
@@ -62,6 +65,15 @@ class Channel(Wire):
         """Return whether a request arrives, or is the first that the connection was opened for."""
         return self.is_receiving or (self._is_fresh and not self._is_ending and not self.requests)
 
+    @property
+    def is_hoarding(self) -> bool:
+        """Return whether it has held its place for a while and has not asked for anything yet."""
+        has_asked = self.request.headers_finished if self.request else not self._is_fresh
+        waited_seconds = self.front.clock.monotonic() - self._since
+        return not (has_asked or self.requests or self._is_ending) and (
+            waited_seconds > _HOARDING_SECONDS
+        )
+
     def handle_close(self) -> None:
         """Close the connection and forget what was arriving."""
         self._drop_request()
@@ -81,14 +93,18 @@ class Channel(Wire):
             self._look_for_hang_up()
             self._pause()
             return
+        room = None if self.request is None else self.request.room
         try:
-            count = self.socket.recv_into(self.front.received)
+            count = self.socket.recv_into(self.front.received if room is None else room)
         except BlockingIOError:
             return
         except OSError:
             count = 0
         if not count:
             self.handle_close()
+        elif room is not None:
+            room.release()  # the worker could not read the body without copying it otherwise
+            self._filled(count)
         elif self._is_lingering:
             self._linger_bytes -= count
             if self._linger_bytes < 0:
@@ -127,6 +143,14 @@ class Channel(Wire):
         except Exception:
             _log.exception("a connection met an error nobody caught")
             self.handle_close()
+
+    def _filled(self, count: int) -> None:
+        """Count bytes that were received where the request in progress wants them."""
+        request = self.request
+        if request is not None:
+            request.filled(count)
+            if request.completed:
+                self._dispatch(request)
 
     def received(self, data: bytes) -> None:
         """Given bytes of the client, parse them up to the end of the first complete request."""

@@ -18,6 +18,8 @@ from appliance.web.front import BACKLOG, Front
 _ACCEPTS_PER_TURN = 64
 #: Connections over the cap that are told so at once; more are closed without a word.
 _MOST_TURNED_AWAY = 64
+#: How often those who hold places for nothing are looked for while every place is taken.
+_LOOK_PAUSE_SECONDS = 0.1
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -69,6 +71,7 @@ class Door:
         self._front = front
         self._is_open = False
         self._is_paused = False
+        self._next_look = 0.0
         #: Given up when no descriptor is left, so that one client can be taken and closed.
         self._spare: int | None = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
@@ -119,7 +122,7 @@ class Door:
         try:
             if connection.family != socket.AF_UNIX:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._front.census.enter(address)
+            self._enter(address)
         except (Unavailable, RateLimited) as problem:
             self._turn_away(connection, address, problem)
             return
@@ -127,6 +130,30 @@ class Door:
             connection.close()
             return
         self._open_channel(connection, address, is_counted=True)
+
+    def _enter(self, address: str) -> None:
+        try:
+            self._front.census.enter(address)
+        except Unavailable:
+            if not self._has_made_room():
+                raise
+            self._front.census.enter(address)
+
+    def _has_made_room(self) -> bool:
+        """Cut those who hold places without asking for anything; return whether there were any.
+
+        Looking through all connections for each refused client would be work that a flood of them
+        could order, so it is done now and then.
+        """
+        now = self._front.clock.monotonic()
+        if now < self._next_look:
+            return False
+        self._next_look = now + _LOOK_PAUSE_SECONDS
+        hoarders = [one for one in self._front.active_channels.values() if one.is_hoarding]
+        for channel in hoarders:
+            self._front.cut("hoarding", channel.address)
+            channel.handle_close()
+        return bool(hoarders)
 
     def _open_channel(
         self, connection: socket.socket, address: str, *, is_counted: bool

@@ -92,13 +92,17 @@ class Gate:
             most_bytes = min(most_bytes, self.body_limit(request.command, request.path))
         if request.content_length > most_bytes:
             raise PayloadTooLarge(
-                f"The body has {request.content_length} bytes; {most_bytes} is the most here."
+                f"The body has {request.content_length} bytes; {most_bytes} is the most here"
+                " (section [limits] of the configuration)."
             )
         if request.content_length > self.unknown_bytes(request.path):
             self.require_caller(request, address)
-        is_upload = lane is not Lane.INFERENCE
+        is_input = lane is Lane.INFERENCE
         request.take_body(
-            self.spool, most_bytes, require_room=self.require_room if is_upload else None
+            self.spool,
+            most_bytes,
+            require_room=None if is_input else self.require_room,
+            is_input=is_input,
         )
 
     def unknown_bytes(self, path: str) -> int:

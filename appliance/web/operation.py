@@ -55,6 +55,8 @@ class Operation:
     dialect: str = ""
     #: Parameters are the task's own, or a dialect's clients add theirs: the method looks itself.
     any_query: bool = False
+    #: The method reads bodies under a Content-Encoding; everywhere else they are refused.
+    takes_packed: bool = False
     description: str = ""
 
 
@@ -76,6 +78,8 @@ def operation(**described: Any) -> Callable[[Callable[..., Any]], Callable[..., 
                 path["query"] = parsing.query(request, description.query)
             elif not description.any_query:
                 parsing.no_query(request)
+            if not description.takes_packed and (description.body or description.consumes):
+                parsing.not_packed(request)
             if description.body is not None:
                 path["body"] = parsing.json_body(
                     request, description.body, required=description.body_required
@@ -96,3 +100,15 @@ def operation_of(resource: object, method: str, suffix: str | None) -> Operation
     """Given a resource, HTTP method and route suffix, return what answers there, or None."""
     name = f"on_{method.lower()}" + (f"_{suffix}" if suffix else "")
     return getattr(getattr(resource, name, None), "operation", None)
+
+
+def offer_head(resource: object, suffix: str | None) -> None:
+    """Given a resource, answer HEAD where GET answers everybody (RFC 9110 section 9.3.2).
+
+    Load balancers and monitors probe that way. What needs a key may be long or come as a stream,
+    and is asked for by nobody without wanting it; there HEAD stays 405.
+    """
+    described = operation_of(resource, "GET", suffix)
+    if described is not None and described.access in (Access.PUBLIC, Access.METRICS):
+        ending = f"_{suffix}" if suffix else ""
+        setattr(resource, f"on_head{ending}", getattr(resource, f"on_get{ending}"))

@@ -1,6 +1,7 @@
 """Strict reading of query strings and JSON bodies: what is not understood is refused by name."""
 
 import functools
+import json
 from typing import Any, TypeVar
 
 import falcon
@@ -13,6 +14,7 @@ from appliance.errors import (
     PayloadTooLarge,
     UnsupportedMedia,
 )
+from appliance.plain_faults import in_words
 
 S = TypeVar("S", bound=msgspec.Struct)
 #: What holds where nobody has put limits.json_bytes into the request's context.
@@ -39,7 +41,7 @@ def query(request: falcon.Request, wanted: type[S]) -> S:
         return msgspec.convert(shaped, wanted, strict=False)
     except msgspec.ValidationError as fault:
         raise InvalidInput(
-            f"The query is not valid: {fault}.", errors=_located(fault, "/query")
+            f"The query is not valid: {in_words(fault)}.", errors=_located(fault, "/query")
         ) from None
 
 
@@ -53,6 +55,20 @@ def no_query(request: falcon.Request) -> None:
             raise InvalidInput(
                 f"There is no parameter {name!r} here; this takes none.", pointer=f"/query/{name}"
             )
+
+
+def not_packed(request: falcon.Request) -> None:
+    """Given a request whose body is read as it is, raise UnsupportedMedia if it came packed.
+
+    Unpacking is done by the Open Inference Protocol alone, whose clients expect it: elsewhere a
+    small body that unpacks to a large one would only be another way to fill memory.
+    """
+    coding = request.get_header("Content-Encoding")
+    if coding is not None and coding.strip().lower() not in ("", "identity"):
+        raise UnsupportedMedia(
+            f"The body comes with Content-Encoding {coding[:40]!r}, which is not unpacked here."
+            " Send it as it is."
+        )
 
 
 def json_body(request: falcon.Request, wanted: type[Any], *, required: bool = True) -> Any:
@@ -76,16 +92,30 @@ def json_body(request: falcon.Request, wanted: type[Any], *, required: bool = Tr
 def decode_json(body: bytes, wanted: Any) -> Any:
     """Given JSON bytes, return them as `wanted`; raise MalformedRequest or InvalidInput."""
     try:
-        body.decode("utf-8")
-        return msgspec.json.decode(body, type=wanted)
+        text = body.decode("utf-8")
+        found = msgspec.json.decode(body, type=wanted)
+        # Numbers are left alone: the type has bounded those that count.
+        json.loads(text, object_pairs_hook=_given_once, parse_int=str, parse_float=str)
     except msgspec.ValidationError as fault:
         raise InvalidInput(
-            f"The body is not valid: {fault}.", errors=_located(fault, "")
+            f"The body is not valid: {in_words(fault)}.", errors=_located(fault, "")
         ) from None
     except UnicodeDecodeError:
         raise MalformedRequest("The body is not UTF-8 text.") from None
-    except (msgspec.DecodeError, RecursionError) as fault:
+    except (msgspec.DecodeError, ValueError, RecursionError) as fault:
         raise MalformedRequest(f"The body is not JSON: {fault}.") from None
+    return found
+
+
+def _given_once(pairs: list[tuple[str, Any]]) -> None:
+    """Refuse a key that is given twice: msgspec takes the last, another reader may the first."""
+    seen = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise MalformedRequest(
+                f"An object in the JSON has the key {name[:80]!r} more than once."
+            )
+        seen.add(name)
 
 
 def single_values(request: falcon.Request) -> dict[str, str]:
@@ -109,6 +139,6 @@ def _takes_list(wanted: type[msgspec.Struct]) -> dict[str, bool]:
 
 def _located(fault: msgspec.ValidationError, base: str) -> tuple[FieldError, ...]:
     """Return the place msgspec names at the end of its message as a JSON pointer."""
-    text, _, place = str(fault).partition(" - at `$")
+    text, _, place = in_words(fault).partition(" - at `$")
     pointer = place.rstrip("`").replace("[", "/").replace("]", "").replace(".", "/")
     return (FieldError(detail=text, pointer=base + pointer),)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 
 from waitress.adjustments import Adjustments
 from waitress.parser import HTTPRequestParser, ParsingError, crack_first_line, split_uri
-from waitress.receiver import FixedStreamReceiver
 
 from appliance.errors import (
     HeadersTooLarge,
@@ -19,7 +18,7 @@ from appliance.errors import (
     NotImplementedHere,
     PayloadTooLarge,
 )
-from appliance.web.body import Body, Spool
+from appliance.web.body import Body, FixedBody, Spool
 from appliance.web.chunked import ChunkedBody
 from appliance.web.host_names import HostNames
 
@@ -53,6 +52,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
     def __init__(self, adjustments: Adjustments, host_names: HostNames) -> None:
         super().__init__(adjustments)
         self._held = b""  # the beginning of a head
+        self.body_rcv: ChunkedBody | FixedBody | None = None
         self._host_names = host_names
         self.command = "GET"
         self.path = ""
@@ -244,19 +244,24 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
             )
 
     def take_body(
-        self, spool: Spool, most_bytes: int, *, require_room: Callable[[], None] | None = None
+        self,
+        spool: Spool,
+        most_bytes: int,
+        *,
+        require_room: Callable[[], None] | None = None,
+        is_input: bool = False,
     ) -> None:
         """Given where bodies go and the limit for this one, be ready for it.
 
-        `require_room` is asked before any of it goes to disk. Raise what it raises, or what
-        `Spool.take` raises when its declared length does not fit.
+        `require_room` is asked before any of it goes to disk; `is_input` as in `Body`. Raise what
+        it raises, or what `Spool.take` raises when its declared length does not fit.
         """
         self._most_body_bytes = most_bytes
         if self.chunked:
             self.body_rcv = ChunkedBody(Body(spool, require_room=require_room))
         elif self.content_length:
-            body = Body(spool, self.content_length, require_room=require_room)
-            self.body_rcv = FixedStreamReceiver(self.content_length, body)
+            body = Body(spool, self.content_length, require_room=require_room, is_input=is_input)
+            self.body_rcv = FixedBody(self.content_length, body)
 
     def discard_body(self) -> None:
         """Read the rest of a body of declared length without keeping it."""
@@ -272,11 +277,31 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         self.completed = not self._left_bytes
         return count
 
+    @property
+    def room(self) -> memoryview | None:
+        """Where the next bytes of the connection may be received, all of which belong to the body.
+
+        None: they have to go through `received`.
+        """
+        receiver = self.body_rcv
+        if self.is_discarding or not isinstance(receiver, FixedBody):
+            return None
+        return receiver.room
+
+    def filled(self, count: int) -> None:
+        """Given how many bytes were received into `room`, count them in."""
+        receiver = self.body_rcv
+        assert isinstance(receiver, FixedBody)  # it had room
+        receiver.filled(count)
+        self.body_bytes_received += count
+        self.completed = receiver.completed
+
     def _receive_body(self, data: bytes) -> int:
         receiver = self.body_rcv
-        consumed: int = receiver.received(data)
+        assert receiver is not None  # a head that announces a body was let in with `take_body`
+        consumed = receiver.received(data)
         self.body_bytes_received += consumed
-        if self.chunked and receiver.promised_bytes > self._most_body_bytes:
+        if isinstance(receiver, ChunkedBody) and receiver.promised_bytes > self._most_body_bytes:
             raise PayloadTooLarge(f"A body may have {self._most_body_bytes} bytes here.")
         if receiver.completed:
             self.completed = True

@@ -14,7 +14,7 @@ from appliance.actions.callers import Caller, Role
 from appliance.config import Limits
 from appliance.core import Appliance
 from appliance.engine.served import FAILED, STARTING
-from appliance.errors import Fault
+from appliance.errors import Fault, StateUnusable
 from appliance.log import Journal
 from appliance.store.disk import Level
 from appliance.web.app import SHAPES, create_app
@@ -38,6 +38,8 @@ _UPLOAD_PATH = re.compile(
 #: Threads of the Unix doors; the gateway has no more connections than its door has threads.
 _ADMIN_THREADS = 2
 _EXTEND_SECONDS = 30
+#: systemd closes a socket it was told to drop in a thread of its own; usually within milliseconds.
+_DROP_SECONDS = 10.0
 
 
 class Serving:
@@ -88,6 +90,7 @@ class Serving:
         try:
             self.server.run(self._tick)
         finally:
+            _log.info("no longer listening")
             for door in self._doors:
                 door.stop()
             self._notifier.stopping()
@@ -218,13 +221,32 @@ def _listener(parts: Appliance, notifier: systemd.Notifier) -> socket.socket:
     """Take the socket systemd kept over a restart, else bind, and leave the new one with it."""
     http = parts.config.http
     listener: socket.socket | None = None
+    patience_seconds = 0.0
     for passed in systemd.passed_sockets():
         if listener is None and systemd.is_listening_on(passed.socket, http.host, http.port):
             listener = passed.socket
         else:
             passed.socket.close()
             notifier.remove_stored(passed.name)
+            patience_seconds = _DROP_SECONDS
     if listener is None:
-        listener = bind(http.host, http.port)
+        listener = bind_patiently(http.host, http.port, patience_seconds=patience_seconds)
         notifier.store_socket("http", listener)
     return listener
+
+
+def bind_patiently(host: str, port: int, *, patience_seconds: float) -> socket.socket:
+    """Given an address that may still be taken for a moment, return a listening socket.
+
+    Another address with the same port (0.0.0.0, then 127.0.0.1) is taken until systemd has closed
+    the stored one. Raise StateUnusable when it still is after so many seconds, ConfigInvalid at
+    once for an address that cannot be.
+    """
+    until = time.monotonic() + patience_seconds
+    while True:
+        try:
+            return bind(host, port)
+        except StateUnusable:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(0.05)

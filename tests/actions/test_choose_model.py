@@ -2,8 +2,8 @@
 
 import pytest
 
-from appliance.actions.choose_model import model_for, models_for
-from appliance.errors import Forbidden, ModelUnavailable, NotFound
+from appliance.actions.choose_model import model_for, models_for, scene_model_for
+from appliance.errors import Conflict, Forbidden, ModelUnavailable, NotFound
 from tests.actions.examples import ADMIN, StubEngine, a_device, a_status
 
 DETECTION, SCENES = "object-detection", "image-classification"
@@ -47,3 +47,38 @@ def test_what_is_configured_answers_whatever_else_there_is() -> None:
 def test_without_any_the_answer_says_what_to_do() -> None:
     with pytest.raises(NotFound, match="appliance model install"):
         model_for(engine(), ADMIN, "text-classification", configured="")
+
+
+GENERAL = {"class": tuple(f"class {number}" for number in range(1000))}
+
+
+def test_the_only_classifier_tells_scenes_whatever_it_knows() -> None:
+    assert scene_model_for(engine(), ADMIN, configured="") == "a"
+
+
+def test_of_several_classifiers_the_general_one_tells_scenes() -> None:
+    several = StubEngine(a_status("a"), a_status("zoo", labels=GENERAL), a_status("vehicle-type"))
+    assert scene_model_for(several, ADMIN, configured="") == "zoo"
+    assert scene_model_for(several, a_device(models=("a",)), configured="") == "a"
+    assert scene_model_for(several, ADMIN, configured="a") == "a"
+
+
+def test_a_general_model_is_known_by_its_shape_where_it_has_no_labels() -> None:
+    shaped = a_status("b", labels={}, outputs=({"name": "y", "shape": [1, 1001]},))
+    assert scene_model_for(StubEngine(a_status("a"), shaped), ADMIN, configured="") == "b"
+
+
+@pytest.mark.parametrize("labels", [{"type": ("truck", "van")}, GENERAL])
+def test_several_of_a_kind_are_named_and_none_is_guessed(
+    labels: dict[str, tuple[str, ...]],
+) -> None:
+    several = StubEngine(*(a_status(name, labels=labels) for name in ("a", "b")))
+    with pytest.raises(Conflict, match=r"\(a, b\).*dialects\.scene_model"):
+        scene_model_for(several, ADMIN, configured="")
+
+
+def test_without_a_classifier_no_scene_is_told() -> None:
+    with pytest.raises(NotFound, match="appliance model install"):
+        scene_model_for(StubEngine(a_status("d", task=DETECTION)), ADMIN, configured="")
+    with pytest.raises(Forbidden):
+        scene_model_for(engine(), a_device(models=("d",)), configured="a")

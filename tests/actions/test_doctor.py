@@ -6,11 +6,19 @@ from pathlib import Path
 
 import msgspec
 
-from appliance.actions.doctor import FAULT, OK, WARNING, Finding, Scene, examine
+from appliance.actions.doctor import examine
+from appliance.actions.findings import FAULT, OK, UNKNOWN, WARNING, Finding, Scene
 from appliance.config import Config, Http
 
 NOW = 1_800_000_000.0
 HOUR = 3600.0
+HEALTHY = {
+    "status": "ok",
+    "reasons": [],
+    "uptime_seconds": 90_000.0,
+    "models": [{"model": "a", "version": 1, "state": "ready", "is_active": True}],
+    "database": {"state": "ok", "is_writable": True, "bytes": 1},
+}
 
 
 def scene(tmp_path: Path, **changes: object) -> Scene:
@@ -25,7 +33,7 @@ def scene(tmp_path: Path, **changes: object) -> Scene:
         state=tmp_path / "state",
         backups=tmp_path / "backups",
         cache=tmp_path / "cache",
-        health={"status": "ok", "reasons": [], "uptime_seconds": 90_000.0},
+        health=HEALTHY,
         newest_backup_seconds=NOW - HOUR,
         unit=lambda name: {"UnitFileState": "enabled", "NRestarts": "0"}.get(name, ""),
         now_seconds=NOW,
@@ -136,3 +144,16 @@ def test_an_old_backup_is_a_warning_and_none_at_all_only_on_an_old_box(tmp_path:
     fresh = {"status": "ok", "reasons": [], "uptime_seconds": 60.0}
     new = scene(tmp_path, newest_backup_seconds=None, health=fresh)
     assert about("backup", examine(new))[0].level == OK
+
+
+def test_what_this_user_may_not_ask_or_see_is_told_as_that(tmp_path: Path) -> None:
+    shut = scene(
+        tmp_path,
+        health=None,
+        newest_backup_seconds=None,
+        may_ask=False,
+        may_see_backups=False,
+    )
+    findings = examine(shut)
+    assert [each.level for each in about("service", findings)] == [UNKNOWN]
+    assert [each.level for each in about("backup", findings)] == [UNKNOWN]

@@ -124,6 +124,7 @@ def test_another_file_than_announced_is_refused(site: Site, tmp_path: Path) -> N
 
 
 def test_redirects_are_not_followed(site: Site, tmp_path: Path) -> None:
+    """C-117."""
     with pytest.raises(ModelInvalid, match="redirect"):
         fetched(a_fetcher(site), site.url("/moved"), tmp_path)
 

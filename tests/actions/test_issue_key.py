@@ -90,6 +90,19 @@ def test_every_address_and_network_is_allowed_as_python_writes_it(address, prefi
         assert re.fullmatch(_NETWORK, text)
 
 
+@pytest.mark.parametrize("name", ["cam\u202egpj", "cam\x1b[2J", "cam\u200b", "\u061ccam"])
+def test_a_name_that_hides_something_is_refused_with_its_character(ring, name):
+    with pytest.raises(InvalidInput, match=r"invisible character U\+"):
+        issue_key(ring, NewKey(name=name, role=Role.DEVICE), caller=local_admin())
+
+
+@pytest.mark.parametrize("name", ["Kamera Größe", "相机", "می‌خواهم", "👩‍👧"])
+def test_a_name_may_be_of_any_script(ring, name):
+    assert (
+        issue_key(ring, NewKey(name=name, role=Role.DEVICE), caller=local_admin())[1].name == name
+    )
+
+
 def test_what_is_no_network_is_named_with_its_place(ring):
     wanted = NewKey(name="a", role=Role.DEVICE, source_networks=("10.0.0.0/8", "10.0.0.0/99"))
     with pytest.raises(InvalidInput, match=r"'10.0.0.0/99' is not a network") as caught:

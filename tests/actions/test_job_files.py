@@ -8,7 +8,7 @@ from typing import IO, cast
 
 import pytest
 
-from appliance.actions.job_files import JobFiles, SentFile, below, shown_name
+from appliance.actions.job_files import JobFiles, SentFile, at_least_one, below, shown_name
 from appliance.errors import InsufficientStorage, InvalidInput, NotFound, PayloadTooLarge
 from tests.job_parts import sent
 
@@ -124,3 +124,10 @@ def test_names_are_shown_without_control_characters() -> None:
     assert shown_name("a\x1b[31m\u202eb") == "a\ufffd[31m\ufffdb"
     assert shown_name("") == "unnamed"
     assert len(shown_name("x" * 1000)) == 255
+
+
+def test_a_request_without_files_is_refused_behind_the_last() -> None:
+    files = [SentFile("a", "text/plain", io.BytesIO(b"a"))]
+    assert list(at_least_one(files)) == files
+    with pytest.raises(InvalidInput, match="no files"):
+        list(at_least_one([]))

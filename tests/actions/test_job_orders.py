@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from appliance.actions.job_orders import specification_of
-from appliance.config import Config
+from appliance.config import Config, Limits
 from appliance.errors import NotFound
 from appliance.store import jobs
 from appliance.store.jobs import StoredJob
@@ -52,3 +52,13 @@ def test_a_specification_is_of_an_installed_version(tmp_path: Path) -> None:
     (tmp_path / "models" / "colour" / "1").mkdir(parents=True)
     (tmp_path / "models" / "colour" / "1" / "manifest.toml").touch()
     assert told("colour", 1).threads == 3
+
+
+def test_jobs_keep_the_limits_that_predictions_keep(tmp_path: Path) -> None:
+    limits = Limits(image_pixels=7, image_formats=("PNG",), tensor_batch=6, texts=5, text_bytes=4)
+    (tmp_path / "models" / "colour" / "1").mkdir(parents=True)
+    (tmp_path / "models" / "colour" / "1" / "manifest.toml").touch()
+    told = specification_of(Config(limits=limits), tmp_path / "models", tmp_path, threads=1)
+    found = told("colour", 1)
+    assert (found.image_pixels, found.image_formats, found.tensor_batch) == (7, ("PNG",), 6)
+    assert (found.texts, found.text_bytes) == (5, 4)

@@ -9,11 +9,13 @@ from appliance.actions.job_endings import refuse_versions
 from appliance.actions.job_parts import put_together
 from appliance.actions.submit_job import WantedJob
 from appliance.clock import SystemClock
-from appliance.config import Config
+from appliance.config import Config, State
 from appliance.engine.engine import Engine
+from appliance.places import places_of
 from appliance.store.disk import DiskWatch
 from tests.access_parts import opened
 from tests.actions.examples import StubEngine
+from tests.actions.input_examples import Keeping
 from tests.job_kinds import PLAY
 from tests.job_parts import ADMIN, eventually
 
@@ -22,15 +24,15 @@ def test_a_job_goes_all_the_way_and_what_belongs_to_none_is_removed(tmp_path: Pa
     clock, ended = SystemClock(), []
     (tmp_path / "jobs" / "stranger").mkdir(parents=True)
     with opened(tmp_path / "state", clock) as database:  # type: ignore[arg-type]
+        keeping = Keeping(tmp_path, database, clock)  # type: ignore[arg-type]
         parts = put_together(
             Config(),
             clock,
             engine=cast("Engine", StubEngine()),
             database=database,
             disk=DiskWatch(tmp_path, reserve_bytes=1, clock=clock),
-            directory=tmp_path / "jobs",
-            models=tmp_path / "models",
-            cache=tmp_path / "cache",
+            inputs=keeping.keeper,
+            places=places_of(Config(state=State(dir=str(tmp_path)))),
             threads=1,
             install_version=refuse_versions,
             on_end=lambda kind, outcome, seconds: ended.append((kind, outcome)),

@@ -109,3 +109,21 @@ def test_a_full_disk_lets_history_go_earlier_and_is_asked_again_within_a_minute(
     clock.advance(60.0)
     maintenance.round()
     assert predictions.count(database) == 2
+
+
+def test_kept_inputs_are_swept_right_after_their_predictions(
+    tmp_path: Path, clock: ManualClock, database: Database
+) -> None:
+    remember(database, clock.wall_seconds() - 400 * DAY_SECONDS)
+    assert database.flush()
+    seen: list[int] = []
+
+    def sweep() -> int:
+        seen.append(predictions.count(database))
+        return 0
+
+    disk = DiskWatch(tmp_path, reserve_bytes=4096, clock=clock)
+    history = History(keep_days=365)
+    maintenance = Maintenance(history, clock, database=database, disk=disk, sweep_inputs=sweep)
+    maintenance.round()
+    assert seen == [0]

@@ -44,6 +44,28 @@ def predictor(
     return Predictor(engine, database, ManualClock(), History(**history), metrics)  # type: ignore[arg-type]
 
 
+def test_the_input_of_a_recorded_prediction_is_offered_to_be_kept_and_no_other(
+    engine: StubEngine, database: Database, metrics: Metrics
+) -> None:
+    offered: list[tuple[str, str, bytes]] = []
+    keeping = Predictor(
+        engine,  # type: ignore[arg-type]
+        database,
+        ManualClock(),
+        History(),
+        metrics,
+        keep_input=lambda *given: offered.append(given),
+    )
+    answer = keeping.predict(request())
+    assert offered == [("vehicle-type", answer.id, b"bytes")]
+    keeping.use_history(History(enabled=False))
+    assert not keeping.predict(request()).recorded
+    database.close()
+    keeping.use_history(History())
+    assert not keeping.predict(request()).recorded
+    assert len(offered) == 1
+
+
 def request(caller: Caller | None = None, **changes: Any) -> Request:
     asked = Request(
         caller=caller or a_device(),

@@ -8,9 +8,9 @@ import pytest
 from appliance.actions.restore import restore_and_prove
 from appliance.clock import ManualClock
 from appliance.errors import BackupInvalid, StateUnusable
-from appliance.store import backup, predictions, settings
+from appliance.store import audit, backup, predictions, settings
 from appliance.store.backup import Content
-from appliance.store.database import Database
+from appliance.store.database import FILE_NAME, Database
 from appliance.store.integrity import InstanceLock
 from tests.access_parts import opened
 from tests.actions.examples import a_prediction
@@ -137,3 +137,35 @@ def test_what_was_recorded_after_the_backup_is_kept_in_the_old_state(
         assert rows(database) == 2
     with opened(state_dir, clock) as database:
         assert rows(database) == 1
+
+
+def test_a_restore_is_an_act_of_the_audit(
+    saved: Path, state_dir: Path, clock: ManualClock
+) -> None:
+    done = restore_and_prove(saved, state_dir, clock=clock, starts=lambda: "")
+    with opened(state_dir, clock) as database:
+        (row,) = audit.rows(database)
+        assert audit.verify(database, head_file=state_dir / audit.HEAD_FILE) is None
+    assert (row.actor, row.action, row.subject) == ("local-admin", "state.restore", saved.name)
+    assert Path(done.old_state).name in row.detail
+
+
+def test_a_restore_that_was_taken_back_leaves_no_act(
+    saved: Path, state_dir: Path, clock: ManualClock
+) -> None:
+    with pytest.raises(BackupInvalid):
+        restore_and_prove(saved, state_dir, clock=clock, starts=lambda: "exit status 78")
+    with opened(state_dir, clock) as database:
+        assert audit.rows(database) == ()
+
+
+def test_a_proved_restore_stands_even_if_it_cannot_be_written_down(
+    saved: Path, state_dir: Path, clock: ManualClock
+) -> None:
+    def starts() -> str:
+        (state_dir / FILE_NAME).chmod(0o644)  # such a database is refused
+        return ""
+
+    assert restore_and_prove(saved, state_dir, clock=clock, starts=starts).old_state
+    (state_dir / FILE_NAME).chmod(0o600)
+    assert says(state_dir, clock) == "saved"

@@ -34,12 +34,19 @@ def test_a_job_runs_in_a_process_that_yields_to_all_others(running: Bench) -> No
     job = running.submit(files=[sent(), sent("b", b"more")], params={"model": "colour"}).job
     ended = running.until_ended(job.id)
     assert (ended.state, ended.progress, ended.attempts) == ("done", 1.0, 1), ended
+    assert ended.message == "done"
     found = running.result(job.id)
     assert found["inputs"] == [["a.txt", "text/plain", "hello"], ["b", "text/plain", "more"]]
     assert found["models"] == ["colour@2"]
     assert found["niceness"] >= 10
     assert found["process"] != os.getpid()
     eventually(lambda: running.ended == [("play", "done")])
+
+
+def test_a_job_can_neither_open_a_socket_nor_start_a_program(running: Bench) -> None:
+    job = running.submit("reach").job
+    assert running.until_ended(job.id).state == "done"
+    assert set(running.result(job.id).values()) == {"PermissionError"}
 
 
 def test_inputs_and_scratch_go_with_the_end_and_only_what_is_kept_stays(running: Bench) -> None:
@@ -59,6 +66,7 @@ def test_inputs_and_scratch_go_with_the_end_and_only_what_is_kept_stays(running:
 def test_a_process_that_is_killed_mid_job_is_retried_and_one_result_is_kept(
     running: Bench,
 ) -> None:
+    """C-50."""
     job = running.submit("wait", files=[sent()]).job
     first = running.running_process()
     os.kill(first, signal.SIGKILL)
@@ -75,6 +83,7 @@ def test_a_process_that_is_killed_mid_job_is_retried_and_one_result_is_kept(
 def test_a_job_that_always_crashes_dies_with_its_signal_while_others_proceed(
     running: Bench,
 ) -> None:
+    """C-51."""
     bad = running.submit("crash", files=[sent()]).job
     good = [running.submit("nothing").job for _ in range(3)]
     assert all(running.until_ended(job.id).state == "done" for job in good)
@@ -87,6 +96,7 @@ def test_a_job_that_always_crashes_dies_with_its_signal_while_others_proceed(
 
 
 def test_a_dead_job_can_be_tried_again(running: Bench) -> None:
+    """C-51: the redrive."""
     job = running.submit("crash_once", params={"times": 3}, files=[sent()]).job
     assert running.until_ended(job.id).state == "dead"
     again = running.jobs.retry(ADMIN, job.id)
@@ -100,7 +110,7 @@ def test_a_dead_job_can_be_tried_again(running: Bench) -> None:
     [
         ("refuse", 1, "invalid-input", "no columns"),
         ("stumble", 3, "unavailable", "not there yet"),
-        ("bug", 3, "internal", "ZeroDivisionError: by zero"),
+        ("bug", 3, "internal", "Its log has the cause under the job's id"),
         ("eat", 3, "payload-too-large", "jobs.memory_bytes"),
         ("shout", 1, "payload-too-large", "jobs.result_bytes"),
         ("stray", 1, "not-found", "no such file"),

@@ -15,6 +15,7 @@ from tests.actions.test_stream_turns import stream
         b"{}",
         b'{"model":"a","params":{"rate_hz":100}}',
         b'{"model":"a","device":"a\\u0000b"}',
+        b'{"model":"a","device":"a\\u202eb"}',
         b'{"model":"a","device":"' + b"x" * 121 + b'"}',
     ],
 )

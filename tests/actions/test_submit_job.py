@@ -14,7 +14,7 @@ from appliance.actions.submit_job import WantedJob
 from appliance.store import jobs
 from appliance.store.disk import Level
 from tests.job_kinds import PlayParams
-from tests.job_parts import ADMIN, DEVICE, OTHER, SETTINGS, Bench, bench, sent
+from tests.job_parts import ADMIN, DEVICE, OTHER, SETTINGS, Bench, a_zip, bench, sent
 
 
 @pytest.fixture
@@ -123,3 +123,51 @@ def test_a_tight_disk_takes_no_jobs(parts: Bench) -> None:
     with pytest.raises(errors.InsufficientStorage):
         parts.submit(files=[sent()])
     assert folders(parts) == []
+
+
+def test_a_key_that_sends_too_much_is_told_which_bound_it_met(tmp_path: Path) -> None:
+    tight = msgspec.structs.replace(SETTINGS, most_per_key=1, bytes_per_key=8)
+    with bench(tmp_path / "tight", settings=tight) as parts:
+        first = parts.submit(files=[sent()], idempotency_key="once").job
+        unread = sent()
+        with pytest.raises(errors.RateLimited, match=r"jobs\.most_per_key"):
+            parts.submit(files=[unread])
+        assert unread.stream.tell() == 0
+        again = parts.submit(files=[sent()], idempotency_key="once")
+        assert again.is_repeated
+        with pytest.raises(errors.RateLimited, match=r"jobs\.bytes_per_key"):
+            parts.submit(files=[sent(body=b"x" * 9)], caller=OTHER)
+        assert parts.submit(files=[sent(body=b"x" * 9)], caller=ADMIN).job.state == "waiting"
+        assert len(folders(parts)) == 2
+        assert first.id in folders(parts)
+
+
+def test_all_jobs_together_have_bounds_for_admins_too(tmp_path: Path) -> None:
+    tight = msgspec.structs.replace(SETTINGS, most_bytes=8)
+    with bench(tmp_path / "tight", settings=tight) as parts:
+        parts.submit(files=[sent()])
+        with pytest.raises(errors.InsufficientStorage, match=r"jobs\.most_bytes"):
+            parts.submit(files=[sent()], caller=ADMIN)
+        assert parts.jobs.counts().stored_bytes == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("p.zip", "application/octet-stream"), ("p", "application/zip")]
+)
+def test_a_zip_that_no_job_could_read_is_refused_at_once(
+    parts: Bench, name: str, kind: str
+) -> None:
+    with pytest.raises(errors.InvalidInput, match="damaged or no zip"):
+        parts.submit(files=[sent(), sent(name, b"PK no", kind)])
+    with pytest.raises(errors.InvalidInput, match="archive itself"):
+        parts.submit(files=[sent(name, a_zip({"b.zip": b""}), kind)])
+    assert folders(parts) == []
+    parts.submit(files=[sent(name, a_zip({"b.png": b""}), kind)])
+
+
+def test_a_zip_with_too_many_files_is_refused_at_once(tmp_path: Path) -> None:
+    tight = msgspec.structs.replace(SETTINGS, members=2)
+    with bench(tmp_path / "tight", settings=tight) as parts:
+        body = a_zip({f"{number}.png": b"" for number in range(3)})
+        with pytest.raises(errors.PayloadTooLarge, match=r"jobs\.members"):
+            parts.submit(files=[sent("p.zip", body, "application/zip")])

@@ -1,6 +1,6 @@
 """What a measurement is told: checked before it waits. The routes' tests do the rest."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,11 +8,16 @@ import pytest
 
 from appliance import errors
 from appliance.actions.callers import Caller, Role
+from appliance.actions.job_files import SentFile
 from appliance.actions.submit_job import JobSubmission
 from appliance.actions.submit_measurement import MeasurementSubmission, WantedMeasurement
+from appliance.clock import ManualClock
 from appliance.engine.engine import Engine
 from tests.actions.examples import StubEngine
-from tests.job_parts import ADMIN, SETTINGS, Bench, active, bench
+from tests.actions.input_examples import Keeping
+from tests.job_parts import ADMIN, SETTINGS, Bench, a_zip, active, bench, sent
+
+A_ZIP = a_zip({"a.png": b"x"})
 
 
 @pytest.fixture
@@ -21,7 +26,28 @@ def parts(tmp_path: Path) -> Iterator[Bench]:
         yield found
 
 
-def submit(parts: Bench, kind: str, caller: Caller = ADMIN, **told: str) -> Any:
+class Recorded:
+    """Stands for kept inputs: one zip, or none at all."""
+
+    def __init__(self, parts: Bench) -> None:
+        self.keeping = Keeping(parts.directory, parts.database, ManualClock())
+        self.asked: list[tuple[str, int]] = []
+
+    def gather(self, model: str, most_items: int) -> Iterator[SentFile]:
+        self.asked.append((model, most_items))
+        return iter([sent("recorded-1.zip", A_ZIP, "application/zip")])
+
+
+def submit(
+    parts: Bench,
+    kind: str,
+    caller: Caller = ADMIN,
+    *,
+    files: Sequence[SentFile] = (),
+    recorded: Any = None,
+    key: str | None = None,
+    **told: str,
+) -> Any:
     submission = JobSubmission(
         SETTINGS,
         parts.clock,
@@ -31,8 +57,17 @@ def submit(parts: Bench, kind: str, caller: Caller = ADMIN, **told: str) -> Any:
         news=parts.news,
         resolve_version=active,
     )
-    wanted = WantedMeasurement(caller=caller, kind=kind, model="vehicle-type", told=told)
-    measurements = MeasurementSubmission(cast("Engine", StubEngine()), submission)
+    wanted = WantedMeasurement(
+        caller=caller,
+        kind=kind,
+        model="vehicle-type",
+        told=told,
+        files=files,
+        idempotency_key=key,
+    )
+    measurements = MeasurementSubmission(
+        cast("Engine", StubEngine()), submission, recorded or Recorded(parts)
+    )
     return measurements.submit(wanted).job
 
 
@@ -58,3 +93,38 @@ def test_a_key_measures_its_own_models_only(parts: Bench) -> None:
     )
     with pytest.raises(errors.Forbidden):
         submit(parts, "tune", stranger)
+
+
+def test_recorded_inputs_calibrate_and_what_is_sent_only_measures(parts: Bench) -> None:
+    recorded = Recorded(parts)
+    files = [sent("val/a.png"), sent("validation-b.png")]
+    job = submit(parts, "quantise", calibration="recorded", files=files, recorded=recorded)
+    assert [one.name for one in job.inputs] == [
+        "recorded-1.zip",
+        "validation-val/a.png",
+        "validation-b.png",
+    ]
+    assert recorded.asked == [("vehicle-type", 300 + 2000)]
+    assert job.params["calibration"] == "recorded"
+
+
+def test_the_same_request_is_the_same_job_whatever_was_recorded_meanwhile(parts: Bench) -> None:
+    class Growing(Recorded):
+        def gather(self, model: str, most_items: int) -> Iterator[SentFile]:
+            self.asked.append((model, most_items))
+            body = a_zip({f"{len(self.asked)}.png": b"x"})
+            return iter([sent("recorded-1.zip", body, "application/zip")])
+
+    recorded = Growing(parts)
+    first, again = (
+        submit(parts, "quantise", calibration="recorded", recorded=recorded, key="once")
+        for _ in range(2)
+    )
+    assert first.id == again.id
+
+
+def test_kinds_that_do_not_calibrate_know_no_recorded_inputs(parts: Bench) -> None:
+    with pytest.raises(errors.InvalidInput):
+        submit(parts, "evaluate", calibration="recorded")
+    with pytest.raises(errors.InvalidInput, match="calibration"):
+        submit(parts, "quantise", calibration="guessed")

@@ -181,8 +181,9 @@ def test_a_restore_is_proved_by_a_real_start(saved: Path, run: Run, tmp_path: Pa
     assert f"Restored from {saved.name}: " in done.stdout
     assert "1 predictions" in done.stdout
     assert says(tmp_path) == "saved"
-    kept = Path(done.stdout.rpartition("is kept in ")[2].partition(". Start")[0])
+    kept = Path(done.stdout.rpartition("is kept in ")[2].partition(".\n")[0])
     assert says(tmp_path, str(kept)) == "later"
+    assert "config-from-backup.toml" in done.stdout
 
 
 @pytest.mark.usefixtures("small")

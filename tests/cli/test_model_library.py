@@ -128,6 +128,20 @@ def test_a_file_that_is_not_there_is_said(run: Run) -> None:
     assert "There is no file nowhere.onnx" in done.stderr
 
 
+def test_a_url_needs_its_digest_and_is_told_why(run: Run) -> None:
+    done = run("install", "https://h/m.onnx", "--name", "m")
+    assert done.exit_code == 2
+    assert "needs --sha256" in done.output
+
+
+def test_a_name_that_is_none_is_told_in_words(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(onnx_model())
+    done = run("install", str(tmp_path / "m.onnx"), "--name", "Bad Name")
+    assert done.exit_code == 1
+    assert "a name of a-z, 0-9" in done.output
+    assert "regex" not in done.output
+
+
 def test_a_url_is_refused_as_the_appliance_says(run: Run) -> None:
     done = run("install", "https://h/m.onnx", "--name", "m", "--sha256", "0" * 64)
     assert done.exit_code == 1

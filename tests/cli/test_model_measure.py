@@ -98,3 +98,25 @@ def test_settings_are_shown_with_which_was_chosen() -> None:
     assert _setting(batch, row)[-1] == "batches of 4, for comparison"
     other = {**row, "precision": "bf16", "can_be_chosen": False}
     assert _setting(other, row)[-1] == "in bf16, for comparison"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--calibration", "recorded", "DATA"]])
+def test_calibration_data_comes_from_one_place(
+    tmp_path: Path, folder: Path, arguments: list[str]
+) -> None:
+    given = [str(folder) if each == "DATA" else each for each in arguments]
+    told = CliRunner().invoke(model, ["quantise", "cats", *given], obj=Config())
+    assert told.exit_code == 2
+    assert "--calibration recorded" in told.output
+
+
+def test_recorded_inputs_need_no_data(tmp_path: Path) -> None:
+    config = Config(state=State(dir=str(tmp_path / "state")))
+    told = CliRunner().invoke(model, ["quantise", "cats", "--calibration", "recorded"], obj=config)
+    assert told.exit_code == 69, told.output
+
+
+def test_the_time_to_tune_has_the_name_that_it_has_over_http() -> None:
+    told = CliRunner().invoke(model, ["tune", "--help"]).output
+    assert "--most-seconds" in told
+    assert " --seconds" not in told

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.running import HANG_SECONDS, Running, start, wait_for
+from tests.end_to_end.test_streams import ended, one_shot, opened, send, walk
 from tests.tiny_models import picture, write_colour_model
 
 LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
@@ -74,7 +75,9 @@ def is_suspect(appliance: Running) -> Callable[[], bool]:
 def test_c95_c96_an_hour_either_way_disturbs_no_request(
     machine: Machine, jump_seconds: int
 ) -> None:
-    appliance = machine.start(HTTP__IDLE_SECONDS=1, STREAMS__IDLE_SECONDS=600)
+    appliance = machine.start(
+        HTTP__IDLE_SECONDS=1, HTTP__BODY_GRACE_SECONDS=60, STREAMS__IDLE_SECONDS=600
+    )
     before = clock_of(appliance)["now"]
     body = picture()
     head = (
@@ -118,6 +121,26 @@ def test_c97_a_start_in_1970_serves_and_says_that_the_clock_is_wrong(machine: Ma
     assert appliance.predict(picture(), key=key).status == 200
 
 
+def test_c95_c97_a_stream_counts_on_through_jumps_and_a_restart_in_1970(machine: Machine) -> None:
+    rows = walk(10)
+    chunks = [rows[at : at + 100] for at in range(0, len(rows), 100)]
+    appliance = machine.start(MODELS__STARTER="true", STREAMS__IDLE_SECONDS=600)
+    whole, stream = one_shot(appliance, rows), opened(appliance)
+    events = send(appliance, stream, 1, chunks[0])["result"]["events"]
+    for number, jump_seconds in ((2, HOUR_SECONDS), (3, -HOUR_SECONDS)):
+        machine.set_off(jump_seconds)
+        wait_for(is_suspect(appliance), "a suspect clock")
+        events += send(appliance, stream, number, chunks[number - 1])["result"]["events"]
+    assert appliance.stop() == 0
+    machine.set_off(-int(time.time()) + DAY_SECONDS)
+    appliance = machine.start(MODELS__STARTER="true", STREAMS__IDLE_SECONDS=600)
+    for number in (4, 5):
+        events += send(appliance, stream, number, chunks[number - 1])["result"]["events"]
+    last = ended(appliance, stream)
+    assert events + (last["result"] or {"events": []})["events"] == whole["events"]
+    assert last["totals"]["events"] == whole["step_count"]
+
+
 def test_c98_a_year_ahead_and_back_deletes_nothing_and_kills_no_key(machine: Machine) -> None:
     appliance = machine.start(HISTORY__KEEP_DAYS=30)
     assert appliance.predict(picture()).status == 200
@@ -131,3 +154,17 @@ def test_c98_a_year_ahead_and_back_deletes_nothing_and_kills_no_key(machine: Mac
     assert appliance.predict(picture(), key=key).status == 200
     rows = appliance.get("/api/v1/predictions?limit=1000").json()["predictions"]
     assert len(rows) >= 2, "those from before the jump are still there"
+
+
+def test_c98_a_restart_a_year_ahead_deletes_nothing_either(machine: Machine) -> None:
+    first = machine.start(HISTORY__KEEP_DAYS=30)
+    prediction = first.predict(picture()).json()["id"]
+    assert first.stop() == 0
+    machine.set_off(365 * DAY_SECONDS)
+    second = machine.start(HISTORY__KEEP_DAYS=30)
+    assert clock_of(second)["state"] == "suspect"
+    assert second.predict(picture()).status == 200
+    wait_for(lambda: "retention paused" in second.log(), "a round of retention")
+    assert second.get(f"/api/v1/predictions/{prediction}").status == 200
+    machine.set_off(0)
+    wait_for(lambda: clock_of(second)["state"] == "ok", "a clock that is believed again")

@@ -29,6 +29,16 @@ checks.not_a_server_error.expected-statuses = {expected}
 [[operations]]
 include-path = "/api/v1/streams/{{stream_id}}"
 checks.use_after_free.enabled = false
+
+# Shares that do not add up to 100 % fit the schema.
+[[operations]]
+include-path = "/api/v1/models/{{model}}/traffic"
+checks.positive_data_acceptance.enabled = false
+
+# 1.0 is an integer by JSON Schema; here it is a number that is none.
+[[operations]]
+include-path = "/api/v1/models/{{model}}/load"
+checks.positive_data_acceptance.enabled = false
 """
 _INPUTS = "\n".join(
     f'[[operations]]\ninclude-path = "{path}"\nchecks.positive_data_acceptance.enabled = false\n'
@@ -56,6 +66,8 @@ _INPUTS = "\n".join(
         "/api/classify/text",
         "/api/classify/text/batch",
         "/api/classify/batch",
+        "/api/classify/batch/detect",
+        "/api/v1/models/{model}/quantise",
     )
 )
 _UNLOAD = "/v2/repository/models/{model}/unload"
@@ -76,7 +88,8 @@ def schemathesis(running: Running, directory: Path, *options: str, expected: str
         [
             *(Path(sys.executable).with_name("schemathesis"), "--config-file", config, "run"),
             *(f"{running.address}/openapi.json", "--max-examples", EXAMPLES, "--no-color"),
-            *("--request-timeout", "60", *options),
+            *("--request-timeout", "60", "--suppress-health-check", "filter_too_much"),
+            *options,
         ],
         cwd=ROOT,
         env={**os.environ, "ADMIN_KEY": running.key, "PYTHONPATH": str(ROOT)},

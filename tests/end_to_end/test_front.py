@@ -46,6 +46,14 @@ def test_c106_no_key_is_in_the_environment_or_command_line(appliance: Running) -
             assert appliance.key.encode() not in held
 
 
+@pytest.mark.parametrize("path", ["/live", "/ready", "/health", "/metrics", "/docs"])
+def test_a_monitor_may_ask_with_head(appliance: Running, path: str) -> None:
+    answer = appliance.call("HEAD", path, key=None)
+    assert (answer.status, answer.body) == (200, b"")
+    assert int(answer.headers["content-length"]) > 0
+    assert appliance.call("HEAD", "/api/v1/models").status == 405
+
+
 @pytest.mark.parametrize("accept", ["", "application/openmetrics-text; version=1.0.0"])
 def test_metrics_are_served_in_both_formats(appliance: Running, accept: str) -> None:
     answer = appliance.get("/metrics", key=None, headers={"Accept": accept})

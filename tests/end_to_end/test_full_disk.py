@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from appliance.web.body import MOST_HELD_BYTES
 from tests.end_to_end.conftest import Start
 from tests.end_to_end.running import Answer, wait_for
 from tests.store.small_disk import fill, small_disk
 from tests.tiny_models import picture
 
 WANTED = {"name": "x", "role": "device"}
-BIG = bytes(3 * 1024 * 1024)
+#: An input that is not held in memory (web/body.py).
+BIG = bytes(MOST_HELD_BYTES + 1024 * 1024)
 
 
 @pytest.fixture
@@ -74,6 +76,7 @@ def test_c67_an_upload_the_spool_cannot_hold_is_refused(start_one: Start, disk: 
     appliance = start_one(disk / "state")
     filler = fill(disk)
     wait_for(lambda: full(appliance.predict(BIG)), "507")
+    assert appliance.predict(BIG[: MOST_HELD_BYTES // 2]).status in (415, 422)
     assert list((appliance.state / "spool").iterdir()) == []
     filler.unlink()
     wait_for(lambda: appliance.predict(BIG).status in (415, 422), "room for an upload")

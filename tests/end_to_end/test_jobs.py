@@ -77,7 +77,12 @@ def test_a_batch_answers_each_file_and_one_bad_file_is_a_row_with_a_problem(
     lines = running.get(f"/api/v1/jobs/{job['id']}/result/results.jsonl")
     assert lines.headers["content-type"] == "application/jsonl"
     assert len(lines.body.splitlines()) == 3
-    assert running.get("/health").json()["jobs"] == {"waiting": 0, "running": 0, "dead": 0}
+    counts = running.get("/health").json()["jobs"]
+    assert (counts["waiting"], counts["running"], counts["dead"]) == (0, 0, 0)
+    assert counts["stored_bytes"] == running.metric("inference_appliance_jobs_stored_bytes") > 0
+    assert running.get(f"/api/v1/jobs/{job['id']}").json()["message"] == (
+        "done: 2 of 3 files answered"
+    )
     name = "inference_appliance_jobs_processed_total"
     assert running.metric(name, kind="batch", outcome="done") == 1
     with_dots = running.get(f"/api/v1/jobs/{job['id']}/result/../../appliance.db")
@@ -211,3 +216,27 @@ def test_the_command_line_lists_waits_for_and_fetches_jobs(
     assert "only a dead one" in refused.stderr
     assert running.command("job", "remove", job["id"]).returncode == 0
     assert json.loads(running.command("job", "list", "--json").stdout) == []
+
+
+def test_a_zip_that_cannot_be_read_is_refused_at_once_and_leaves_nothing(
+    running: Running,
+) -> None:
+    headers = {"Content-Type": "application/zip"}
+    refused = running.call("POST", BATCH, b"PK\x03\x04 cut off", headers=headers)
+    assert (refused.status, refused.problem) == (422, "invalid-input")
+    assert running.get("/api/v1/jobs").json()["jobs"] == []
+    assert list((running.state / "jobs").iterdir()) == []
+
+
+def test_a_key_that_sends_too_many_jobs_is_told_when_to_come_again(start_one: Start) -> None:
+    running = start_one(JOBS__MOST_PER_KEY=2, JOBS__RUNNERS=1)
+    _, key = running.new_key("eager")
+    files = [(f"{n}.png", "image/png", picture("red")) for n in range(50)]
+    body, header = form(*files)
+    answers = [running.call("POST", BATCH, body, headers=header, key=key) for _ in range(8)]
+    assert [answer.status for answer in answers[:2]] == [202, 202]
+    refused = next(answer for answer in answers if answer.status != 202)
+    assert (refused.status, refused.problem) == (429, "rate-limited")
+    assert refused.headers["retry-after"] == "30"
+    assert "jobs.most_per_key" in refused.json()["detail"]
+    assert running.call("POST", BATCH, body, headers=header).status == 202

@@ -273,7 +273,7 @@ def test_c113_only_the_first_frame_of_many_is_decoded(appliance: Running) -> Non
 
 
 def test_c115_an_export_opens_as_text_in_a_spreadsheet(appliance: Running) -> None:
-    for name in ("=1+1", "+1", "-1", "@SUM(A1)"):
+    for name in ("=1+1", "+1", "-1+1", "@SUM(A1)"):
         _, key = appliance.new_key(name)
         prediction = appliance.predict(picture(), key=key).json()["id"]
         path = f"/api/v1/predictions/{prediction}"

@@ -32,6 +32,8 @@ def test_c56_requests_in_flight_finish_and_the_exit_is_clean(start_one: Start) -
         answers = [one.result(HANG_SECONDS) for one in sent]
     assert [answer.status for answer in answers] == [200] * 16
     assert appliance.process.wait(HANG_SECONDS) == 0
+    assert '"event":"no longer listening"' in appliance.log()
+    assert '"event":"stopped"' in appliance.log().splitlines()[-1]
     recorded = {answer.json()["id"] for answer in answers if answer.json()["recorded"]}
     with sqlite3.connect(appliance.state / "appliance.db") as connection:
         rows = {row[0] for row in connection.execute("SELECT id FROM predictions")}

@@ -233,7 +233,11 @@ def pushed(raw: socket.socket, frame: bytes) -> int:
 
 
 @pytest.mark.parametrize(
-    "value", ["NaN", "Infinity", "-Infinity", "1e999", str(2**70), '"12"', "true", "null", "{}"]
+    "value",
+    [
+        *("NaN", "Infinity", "-Infinity", "1e999", '"12"', "true", "null", "{}"),
+        *map(str, (2**70, 2**63, -(2**63) - 1)),
+    ],
 )
 def test_values_that_are_no_readings_are_named_and_change_nothing(
     appliance: Running, value: str

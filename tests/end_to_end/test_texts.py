@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.running import Answer, Running, start
+from tests.end_to_end.running import Answer, Running, start, wait_for
 from tests.tiny_texts import write_text_model
 
+MOST_TEXTS = 20
 PLAIN, LISTS = "text/plain; charset=utf-8", "application/json"
 
 
@@ -18,7 +19,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     state: Path = tmp_path_factory.mktemp("texts") / "state"
     write_text_model(state / "models", golden_label="positive")
     write_text_model(state / "models", name="vector", task="embedding")
-    running = start(state, {})
+    running = start(state, {"APPLIANCE_LIMITS__TEXTS": str(MOST_TEXTS)})
     yield running
     running.kill()
 
@@ -66,7 +67,7 @@ def test_a_prediction_is_found_again_by_its_label(served: Running) -> None:
     def rows() -> Any:
         return served.call("GET", "/api/v1/predictions?model=mood&label=negative").json()
 
-    assert rows()["predictions"]
+    wait_for(lambda: rows()["predictions"], "the row")  # history is written after the answer
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_strange_texts_are_answered(served: Running, text: str) -> None:
         (b'{"text": "\\ud800"}', LISTS, 422),
         (b'{"texts": []}', LISTS, 422),
         (b'{"text": "a"}' + b" " * (1024 * 1024), LISTS, 413),
-        (json.dumps({"texts": ["a"] * 101}).encode(), LISTS, 413),
+        (json.dumps({"texts": ["a"] * (MOST_TEXTS + 1)}).encode(), LISTS, 413),
         (b"<p>", "text/html", 415),
     ],
 )

@@ -1,12 +1,16 @@
 """A trial costs nobody an answer: splits fall back, shadows are never waited for."""
 
+import json
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
 
 from appliance.engine.traffic import Traffic
 from tests.engine.running import HANG_SECONDS, Running, eventually, stopped
-from tests.tiny_models import picture, write_colour_model
+from tests.tiny_models import picture, write_colour_model, write_detector_model
 
 OTHER = ("rouge", "vert", "bleu")
 PREDICT = {"method": "predict", "params": {}, "content_type": "image/png"}
@@ -61,6 +65,77 @@ def test_a_shadow_gets_copies_and_the_active_version_answers(shared: Running) ->
     assert (agreement.agreed, agreement.dropped) == (0, 0)
     first = agreement.differences[0]
     assert (first.active, first.shadow, first.count) == ("red", "rouge", 2)
+
+
+def infer(engine: Running, name: str, document: dict[str, Any], **header: Any) -> int:
+    call = {"method": "infer", "json_bytes": None, "request_id": "r", **header}
+    reply, _ = engine.engine.call(name, None, call, json.dumps(document).encode())
+    return int(reply["version"])
+
+
+PIXELS = [[[[1.0] * 8] * 8, [[0.0] * 8] * 8, [[0.5] * 8] * 8]]
+
+
+@pytest.mark.parametrize(
+    ("document", "header"),
+    [
+        (
+            {
+                "inputs": [
+                    {"name": "image", "shape": [1, 3, 8, 8], "datatype": "FP32", "data": PIXELS}
+                ]
+            },
+            {},
+        ),
+        ({"instances": PIXELS}, {"verb": "predict"}),
+        ({"inputs": {"image": PIXELS}}, {"verb": "classify"}),
+    ],
+    ids=["open inference", "tensorflow rows", "tensorflow classes"],
+)
+def test_a_shadow_gets_copies_of_tensor_requests(
+    shared: Running, request: pytest.FixtureRequest, document: dict[str, Any], header: Any
+) -> None:
+    if header.get("verb") == "classify":
+        document = {"examples": [{"image": PIXELS[0]}]}
+    name = "tensors-" + request.node.callspec.id.replace(" ", "-")
+    on_trial(shared, name, Traffic(shadow="2"), labels=OTHER, golden_label="rouge")
+    assert infer(shared, name, document, **header) == 1
+    told = eventually(
+        lambda: (found := shared.engine.comparison(name).agreement) and found.compared and found
+    )
+    (first,) = told.differences
+    assert (first.active, first.shadow, told.agreed, told.failed) == ("red", "rouge", 0, 0)
+    active, shadow = shared.engine.comparison(name).versions
+    assert (active.role, active.requests) == ("active", 1)
+    assert (shadow.role, shadow.requests) == ("shadow", 1)
+
+
+def test_tensors_agree_when_they_mean_the_same(shared: Running) -> None:
+    on_trial(shared, "louder", Traffic(shadow="2"), factor=9.0)
+    (document,) = [
+        {"inputs": [{"name": "image", "shape": [1, 3, 8, 8], "datatype": "FP32", "data": PIXELS}]}
+    ]
+    infer(shared, "louder", document)
+    told = eventually(
+        lambda: (
+            (found := shared.engine.comparison("louder").agreement) and found.compared and found
+        )
+    )
+    assert (told.agreed, told.mean_confidence_difference) == (1, 1.0)
+
+
+def test_a_shadow_of_a_detector_draws_nothing_and_agrees(shared: Running) -> None:
+    for version in (1, 2):
+        write_detector_model(shared.models_directory, name="drawn", version=version)
+    shared.engine.load("drawn", 1)
+    shared.engine.set_traffic("drawn", Traffic(shadow="2"), commit=lambda _: None)
+    reply, drawn = shared.engine.call("drawn", None, {**PREDICT, "draw": "image/png"}, picture())
+    assert drawn[:4] == b"\x89PNG"
+    assert reply["label"] == "red"
+    told = eventually(
+        lambda: (found := shared.engine.comparison("drawn").agreement) and found.compared and found
+    )
+    assert told.agreed == 1
 
 
 def test_a_shadow_that_hangs_delays_nobody(shared: Running) -> None:

@@ -53,3 +53,22 @@ def test_a_large_input_is_bound_instead_of_copied() -> None:
     request = BoundRequest(compiled([1, 200_000]), ["x"], ["y"])
     for value in (1, 7):
         assert float(request.infer(ones(1, 200_000, value=value))["y"][0, -1]) == 2 * value
+
+
+def test_a_large_input_that_may_not_be_written_is_answered_too() -> None:
+    request = BoundRequest(compiled([1, 200_000]), ["x"], ["y"])
+    for value in (1, 7):
+        arrays = ones(1, 200_000, value=value)
+        arrays["x"].flags.writeable = False
+        assert float(request.infer(arrays)["y"][0, -1]) == 2 * value
+        assert float(request.infer(ones(1, 200_000, value=5))["y"][0, -1]) == 10
+
+
+def test_a_large_input_of_another_type_is_not_misread() -> None:
+    request = BoundRequest(compiled([1, 200_000]), ["x"], ["y"])
+    request.infer(ones(1, 200_000))
+    try:
+        found = request.infer({"x": np.full((1, 200_000), 3, np.int32)})["y"]
+    except RuntimeError:
+        return
+    assert float(found[0, 0]) == 6

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -138,8 +139,12 @@ def test_this_machine_has_a_core() -> None:
 LEAVER = """
 import os, socket, sys
 from appliance.host.confinement import leave_network
+kept, other = socket.socketpair()
+unbound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 print(leave_network())
-for attempt in (lambda: socket.socket(), lambda: socket.socket(socket.AF_UNIX),
+for attempt in (lambda: socket.socket(), lambda: socket.socket(socket.AF_INET6),
+                lambda: socket.socket(socket.AF_UNIX), lambda: socket.socketpair(),
+                lambda: unbound.bind(b"\\0name"), lambda: unbound.connect("/dev/log"),
                 lambda: os.execv("/bin/true", ["true"])):
     try:
         attempt()
@@ -147,6 +152,8 @@ for attempt in (lambda: socket.socket(), lambda: socket.socket(socket.AF_UNIX),
     except PermissionError:
         print("refused")
 print(len(open("/proc/net/dev").read().splitlines()) <= 3)
+kept.sendall(b"still works")
+print(other.recv(99).decode())
 import threading
 thread = threading.Thread(target=print, args=("thread",))
 thread.start()
@@ -161,5 +168,32 @@ def test_a_process_that_left_the_network_opens_no_socket_and_starts_no_program()
     lines = done.stdout.splitlines()
     if lines[:1] != ["True"]:
         pytest.skip("this machine's kernel or architecture allows neither way")
-    assert lines[1:4] == ["refused"] * 3
+    assert lines[1:8] == ["refused"] * 7
+    assert lines[8] == "True"
+    assert lines[9] == "still works"
     assert lines[-1] == "thread"
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="only there are calls of 32 bits")
+def test_the_calls_of_32_bit_programs_are_no_way_around(tmp_path: Path) -> None:
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("there is no compiler to make a library that calls the kernel that way")
+    source = tmp_path / "old.c"
+    source.write_text(
+        "long old_socket(void) { long r; __asm__ volatile"
+        ' ("int $0x80" : "=a"(r) : "a"(359), "b"(2), "c"(1), "d"(0) : "memory"); return r; }'
+    )
+    library = tmp_path / "old.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True, timeout=60)
+    found = run(
+        CONFINE + "import ctypes, errno\n"
+        f"old = ctypes.CDLL({str(library)!r})\n"
+        "before = old.old_socket()\n"
+        "left = confinement.leave_network()\n"
+        "print(before, left, old.old_socket() == -errno.EACCES)"
+    )
+    before, left, is_refused = found.split()
+    if int(before) < 0 or left != "True":
+        pytest.skip("this kernel knows no 32-bit calls, or no way out of the network")
+    assert is_refused == "True"

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from appliance.errors import ModelInvalid, Problem, UnsupportedMedia
+from appliance.errors import ModelInvalid, UnsupportedMedia
 from appliance.host import convert
 from appliance.host.openvino_import import ov
 from appliance.library.source_files import Source, find_source
@@ -113,11 +113,33 @@ def test_an_ir_of_another_release_is_refused(
 def test_weights_that_are_cut_off_are_refused(tmp_path: Path) -> None:
     files = ir_files(tmp_path / "made")
     files["model.bin"] = files["model.bin"][:2]
-    with pytest.raises(Problem):
+    with pytest.raises(ModelInvalid, match=r"The \.bin does not hold the weights.*Send both"):
+        convert.read_source(a_source(tmp_path / "sent", files))
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"m.onnx": onnx_model(operation="Frobnicate")},
+        {"m.pb": tensorflow_graph().replace(b"Mean", b"Frob")},
+    ],
+)
+def test_operations_that_openvino_has_not_are_named(
+    tmp_path: Path, files: dict[str, bytes]
+) -> None:
+    with pytest.raises(ModelInvalid, match=r"no counterpart for: Frob[\w-]*\. Export"):
+        convert.read_source(a_source(tmp_path, files))
+
+
+def test_a_network_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    files = ir_files(tmp_path / "made")
+    files["model.xml"] = files["model.xml"][:700]
+    with pytest.raises(ModelInvalid, match=r"The \.xml is cut off.*Send the whole file"):
         convert.read_source(a_source(tmp_path / "sent", files))
 
 
 def test_an_input_of_absurd_size_is_refused(tmp_path: Path) -> None:
+    """C-84."""
     source = a_source(tmp_path, {"m.onnx": onnx_model(size=60_000)})
     with pytest.raises(ModelInvalid, match="values"):
         convert.adapt(convert.read_source(source), source, None)

@@ -30,6 +30,26 @@ def test_an_onnx_file_with_labels_becomes_a_version(tmp_path: Path) -> None:
     assert "3 labels" in (directory / "card.md").read_text()
 
 
+def test_labels_lose_what_nobody_sees(tmp_path: Path) -> None:
+    labels = "red\u202e\ngr\x1been\nblue 车\n".encode()
+    told = a_specification(tmp_path, {"m.onnx": onnx_model(), "labels.txt": labels}, scale=[1.0])
+    done = run(told)
+    assert (tmp_path / "m" / "1" / "labels.txt").read_text("utf-8") == "red\ngreen\nblue 车\n"
+    assert "Characters that nobody sees were left out of 2 labels." in done.notes
+
+
+def test_a_manifest_whose_title_hides_something_is_refused(tmp_path: Path) -> None:
+    place = write_colour_model(tmp_path / "made")
+    files = {
+        str(path.relative_to(place.directory)): path.read_bytes()
+        for path in place.directory.rglob("*")
+        if path.is_file()
+    }
+    files["manifest.toml"] = files["manifest.toml"].replace(b"Strongest", b"Str\\u202Eongest")
+    with pytest.raises(ModelInvalid, match=r"title holds the invisible character U\+202E"):
+        run(a_specification(tmp_path / "in", {"m.zip": zipped(files)}))
+
+
 def test_a_zip_with_samples_and_a_manifest_of_ours_is_taken_as_it_is(tmp_path: Path) -> None:
     place = write_colour_model(tmp_path / "made", name="colour", version=7)
     files = {

@@ -2,6 +2,8 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -149,3 +151,75 @@ def test_a_host_has_no_files_of_the_nursery_open(nursery: Nursery, ready: Born) 
     assert len([kind for kind in kinds if kind.startswith("socket:")]) == 1
     assert not [kind for kind in kinds if "model.bin" in kind]
     assert psutil.Process(ready.process_id).ppid() == nursery.process_id
+
+
+#: A host that, the moment it opens the model's manifest, tries to reach somebody and tells.
+_REACHER = """
+import errno, json, os, socket, sys
+import msgspec
+from appliance.host import serving
+from appliance.host.specification import HostSpecification
+
+inherited = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+ways = {
+    "ipv4": lambda: socket.create_connection(("127.0.0.1", int(sys.argv[3])), 5),
+    "ipv6": lambda: socket.socket(socket.AF_INET6),
+    "unix": lambda: socket.socket(socket.AF_UNIX),
+    "pair": socket.socketpair,
+    "bind": lambda: inherited.bind(b"\\0taken"),
+    "connect": lambda: inherited.connect("/dev/log"),
+    "program": lambda: os.execv("/bin/true", ["true"]),
+}
+told = False
+
+def watch(event, given):
+    global told
+    if event != "open" or told or not str(given[0]).endswith("manifest.toml"):
+        return
+    told = True
+    outcomes = {}
+    for name, way in ways.items():
+        try:
+            way()
+            outcomes[name] = "done"
+        except OSError as fault:
+            outcomes[name] = errno.errorcode[fault.errno]
+    print(json.dumps(outcomes), flush=True)
+
+sys.addaudithook(watch)
+specification = msgspec.json.decode(sys.argv[1], type=HostSpecification)
+serving.serve(specification, socket.socket(fileno=int(sys.argv[2])))
+"""
+
+
+def test_a_host_can_reach_nobody_but_the_front_and_still_answers(tmp_path: Path) -> None:
+    place = write_colour_model(tmp_path / "models")
+    ours, theirs = socket.socketpair()
+    described = msgspec.json.encode(specification(place)).decode()
+    with socket.create_server(("127.0.0.1", 0)) as listener, theirs:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-c", _REACHER, described),
+                *(str(theirs.fileno()), str(listener.getsockname()[1])),
+            ],
+            pass_fds=(theirs.fileno(),),
+            stdout=subprocess.PIPE,
+        )
+    with process, ours:
+        assert process.stdout is not None
+        outcomes = msgspec.json.decode(process.stdout.readline())
+        ours.settimeout(HANG_SECONDS)
+        word, _ = frames.receive(ours)
+        assert word["kind"] == "ready"
+        host = Host(ours, process.pid, deadline_seconds=HANG_SECONDS)
+        reply, _ = host.call(PREDICT, picture("red"))
+        assert reply["label"] == "red"
+        host.close()
+    assert outcomes == dict.fromkeys(outcomes, "EACCES")
+    assert len(outcomes) == 7
+
+
+def test_a_host_of_the_nursery_is_confined_for_good(ready: Born) -> None:
+    told = Path(f"/proc/{ready.process_id}/status").read_text()
+    facts = dict(line.split(":\t", 1) for line in told.splitlines() if ":\t" in line)
+    assert (facts["Seccomp"], facts["NoNewPrivs"]) == ("2", "1")

@@ -92,3 +92,10 @@ def test_no_bytes_raise_anything_but_a_problem(body: bytes) -> None:
         for octets in (body, b'{"inputs":' + body + b"}", b'{"instances":[' + body + b"]}"):
             with contextlib.suppress(MalformedRequest, InvalidInput, PayloadTooLarge):
                 read(memoryview(octets), verb, NUMBERS)
+
+
+def test_a_picture_in_an_example_is_bytes_as_in_a_row() -> None:
+    found = asked({"examples": [{"x": {"b64": "YQ=="}}, {"x": {"b64": "YmM="}}]}, verb="classify")
+    (one,) = found.wire.inputs
+    assert (one.datatype, one.shape) == ("BYTES", [2])
+    assert found.rest == b"\1\0\0\0a\2\0\0\0bc"

@@ -74,6 +74,20 @@ def test_four_strides_are_told_to_the_decoder() -> None:
     assert found(raw, size=(1280, 1280)).strides == (8, 16, 32, 64)
 
 
+@pytest.mark.parametrize(
+    ("strides", "each", "decoder"),
+    [((4, 8, 16, 32), 1, "yolov8"), ((16, 32), 1, "yolov8"), ((16, 32), 3, "yolov5")],
+)
+def test_nets_with_a_finer_grid_and_tiny_ones_are_known(
+    strides: tuple[int, ...], each: int, decoder: str
+) -> None:
+    cells = sum((320 // stride) ** 2 for stride in strides)
+    shape = (1, 84, cells) if decoder == "yolov8" else (1, each * cells, 85)
+    only = output(*shape, row_boxes=PIXELS, row_scores=UNIT, column_boxes=PIXELS)
+    detector = found(only, size=(320, 320))
+    assert (detector.decoder, detector.classes) == (decoder, 80)
+
+
 def test_suppression_inside_leaves_six_columns() -> None:
     assert found(output(1, 300, 6, column_boxes=PIXELS)).decoder == "yolov8-nms"
     assert found(output(1, 300, 6, column_boxes=(0.0, 1.1))).boxes == "relative"

@@ -58,6 +58,11 @@ def test_a_classifier_is_found_by_its_row_of_scores() -> None:
     assert any("--mean" in note for note in found.notes)
 
 
+def test_an_output_whose_name_hides_something_is_refused() -> None:
+    with pytest.raises(ModelInvalid, match=r"tensor holds the invisible character U\+202E"):
+        proposed(facts(tensor("a\u202eb", 1, 3)))
+
+
 def test_confidences_are_not_activated_again() -> None:
     done = tensor("p", 1, 3, low=0.1, high=0.6, sums_to_one=True)
     assert proposed(facts(done)).manifest.outputs[0].activation == "none"
@@ -122,6 +127,14 @@ def test_the_words_of_the_file_set_thresholds() -> None:
     words = {"model_type": "YOLOv8", "confidence_threshold": "0.4", "iou_threshold": "0.5"}
     manifest = proposed(facts(YOLO, picture=BIG, metadata=words)).manifest
     assert manifest.settings == {"threshold": 0.4, "iou": 0.5}
+
+
+def test_rtdetr_is_not_taken_for_a_yolo_with_suppression_inside() -> None:
+    rows = tensor("o", 1, 300, 6, column_boxes=(0.0, 1.0))
+    words = {"task": "detect", "stride": "32", "head": "RTDETRDecoder", "names": "{0: 'a'}"}
+    manifest = proposed(facts(rows, picture=BIG, metadata=words)).manifest
+    assert (manifest.outputs[0].decoder, manifest.inputs[0].resize) == ("rtdetr", "stretch")
+    assert (manifest.inputs[0].scale, manifest.settings) == ((255.0,), {})
 
 
 def test_another_decoder_can_be_said() -> None:

@@ -31,6 +31,10 @@ def test_a_name_is_enough() -> None:
         ("sha256", "abc"),
         ("decoder", "x" * 33),
         ("wait", 1),
+        ("title", "a\u202eb"),
+        ("license", "a\x1bb"),
+        ("credit", "a\u200bb"),
+        ("file_name", "gpj\u202e.exe"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(field: str, value: object) -> None:

@@ -29,6 +29,12 @@ def test_a_short_manifest_has_the_safe_defaults(directory: Path) -> None:
     assert manifest.inputs == ()
 
 
+def test_a_description_may_have_lines_and_any_script(directory: Path) -> None:
+    manifest = read(directory, HEAD + 'title = "שלום 车"\ndescription = "one\\n\\ttwo 👩\u200d👧"')
+    assert manifest.title == "שלום 车"
+    assert manifest.description.startswith("one\n")
+
+
 def test_a_head_is_named_by_itself_or_its_tensor(directory: Path) -> None:
     manifest = read(directory, HEAD + '[[outputs]]\ntensor="a"\n[[outputs]]\ntensor="b"\nhead="c"')
     assert manifest.heads() == ("a", "c")
@@ -48,6 +54,9 @@ def test_a_head_is_named_by_itself_or_its_tensor(directory: Path) -> None:
         (HEAD + '[[inputs]]\ntensor="a"\nscale=[1,2,0]', "scale must not be 0"),
         (HEAD + '[[inputs]]\ntensor="a"\nmean=[nan]', "mean must be finite"),
         (HEAD + '[[inputs]]\ntensor="a"\ncolor_order="GRAY"\nmean=[1,2,3]', "1 or 1 values"),
+        (HEAD + 'title = "car\\u202Egpj"', r"title holds the invisible character U\+202E"),
+        (HEAD + 'description = "a\\u001b[2J"', r"description holds .* U\+001B"),
+        (HEAD + '[[outputs]]\ntensor="a"\nhead="x\\u200By"', r"head holds .* U\+200B"),
     ],
 )
 def test_a_wrong_manifest_is_refused_with_the_reason(

@@ -66,6 +66,10 @@ def test_each_format_is_found(tmp_path: Path, files: dict[str, bytes], kind: For
         ({"m.pdmodel": paddle_model()}, r"m\.pdiparams"),
         ({"saved.pb": saved_model()}, "whole folder"),
         ({"__model__": paddle_model(), "__params__": b""}, r"Paddle 1\.x"),
+        (
+            {"i.json": b'{"base_code":{"magic":"pir","trainable":true}}', "i.pdiparams": b"1"},
+            "FLAGS_enable_pir_api=0",
+        ),
         ({"archive/data.pkl": b"\x80\x02}", "archive/version": b"3"}, "PyTorch"),
         ({"best.pt": b"\x80\x02}q\x00", "labels.txt": b"a"}, "PyTorch"),
         ({"model.weights.h5": b"\x89HDF\r\n\x1a\n", "config.json": b"{}"}, "Keras"),
@@ -80,6 +84,13 @@ def test_what_is_missing_or_too_much_is_said(
     with pytest.raises(Problem, match=words) as raised:
         found(tmp_path, files)
     assert isinstance(raised.value, InvalidInput | UnsupportedMedia)
+
+
+def test_what_tensorflow_writes_beside_a_saved_model_is_no_second_one(tmp_path: Path) -> None:
+    files = {"s/saved_model.pb": saved_model(), "s/variables/variables.index": b"1"}
+    beside = {"s/fingerprint.pb": b"\x08\x9d\xa4", "s/keras_metadata.pb": b"\x0a\x04root"}
+    source = found(tmp_path, {**files, **beside})
+    assert (source.format, source.model.name) == (Format.SAVED_MODEL, "saved_model.pb")
 
 
 def test_labels_sent_beside_an_archive_are_found_too(tmp_path: Path) -> None:

@@ -68,6 +68,26 @@ def test_a_yolo_export_says_all_it_needs() -> None:
     assert told.size == (640, 480)
 
 
+@pytest.mark.parametrize(
+    ("words", "decoder", "resize"),
+    [
+        (
+            {"head": "RTDETRDecoder", "description": "Ultralytics rtdetr-l model"},
+            "rtdetr",
+            "stretch",
+        ),
+        ({"description": "Ultralytics RT-DETR-l model"}, "detr", "stretch"),
+        ({"head": "Detect", "description": "rtdetr-like YOLOv8n"}, "", "letterbox"),
+    ],
+)
+def test_the_transformer_among_yolo_exports_is_told_apart(
+    words: dict[str, str], decoder: str, resize: str
+) -> None:
+    """Its boxes are centres where theirs are corners, and its pictures are stretched."""
+    told = told_by({"task": "detect", "stride": "32", "names": "{0: 'a'}", **words})
+    assert (told.decoder, told.resize) == (decoder, resize)
+
+
 def test_a_yolo_classifier_cuts_the_middle_out() -> None:
     told = told_by({"task": "classify", "stride": "1", "names": "['a', 'b']"})
     assert (told.task, told.resize) == ("image-classification", "crop")

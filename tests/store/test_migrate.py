@@ -13,7 +13,7 @@ from appliance.store import predictions, settings
 from appliance.store.connection import open_writer
 from appliance.store.copies import check_copy, count_tables
 from appliance.store.database import FILE_NAME
-from appliance.store.migrate import MOST_COPIES, PRE_UPGRADE_DIRECTORY, migrate
+from appliance.store.migrate import MOST_COPIES, PRE_UPGRADE_DIRECTORY, migrate, newest_copy
 from appliance.store.migrations import LATEST, MIGRATIONS, Migration
 from tests.store.conftest import MEBIBYTE, OpenDatabase
 from tests.store.examples import a_prediction
@@ -90,8 +90,10 @@ def test_a_change_keeps_the_rows(old: Path) -> None:
 def test_a_change_that_fails_leaves_the_database_as_it_was(
     old: Path, open_database: OpenDatabase
 ) -> None:
-    with pytest.raises(errors.StateUnusable, match="unchanged"):
+    with pytest.raises(errors.MigrationFailed, match="unchanged") as failed:
         _upgrade(old, BROKEN)
+    assert failed.value.exit_status == 78, "systemd must not try it again and again"
+    assert str(_copies(old)[0]) in failed.value.detail
     assert check_copy(old)[0] == LATEST
     assert settings.get(open_database(), "a") == 1
 
@@ -118,7 +120,7 @@ test_migrate._upgrade(Path(sys.argv[1]), test_migrate.NEXT)
 def test_a_kill_at_any_step_leaves_the_old_or_the_new_schema(
     old: Path, tmp_path: Path, system_call: str, stride: int
 ) -> None:
-    """Each disk operation in turn is the last one the process makes."""
+    """C-54: each disk operation in turn is the last one the process makes."""
     require_strace()
     pristine = {path.name: path.read_bytes() for path in old.parent.iterdir()}
     number, has_finished = 1, False
@@ -149,6 +151,33 @@ def _require_old_or_new(path: Path) -> None:
 
 def _sound_copies(path: Path) -> list[Path]:
     return [copy for copy in _copies(path) if copy.suffix == ".db"]
+
+
+def test_an_upgrade_tried_again_and_again_leaves_the_copies_of_other_schemas(old: Path) -> None:
+    directory = old.parent / PRE_UPGRADE_DIRECTORY
+    directory.mkdir()
+    earlier = directory / "appliance-s1-20250101T000000Z.db"
+    earlier.write_bytes(b"old")
+    os.utime(earlier, (1, 1))
+    for _ in range(MOST_COPIES + 1):
+        with pytest.raises(errors.MigrationFailed):
+            _upgrade(old, BROKEN)
+    assert earlier.exists()
+    assert len(_sound_copies(old)) <= MOST_COPIES + 1
+
+
+def test_a_database_of_a_newer_release_is_refused_with_the_way_back(old: Path) -> None:
+    _upgrade(old, NEXT)
+    (copy,) = _copies(old)
+    connection = open_writer(old, quota_bytes=64 * MEBIBYTE)
+    with pytest.raises(errors.SchemaTooNew) as refused:
+        migrate(connection, clock=ManualClock())
+    connection.close()
+    assert f"appliance restore {copy}" in refused.value.detail
+
+
+def test_without_a_copy_the_way_back_is_a_backup(tmp_path: Path) -> None:
+    assert newest_copy(tmp_path / "none", up_to_schema=LATEST) is None
 
 
 def test_an_sqlite_file_of_another_program_is_not_touched(

@@ -177,3 +177,11 @@ def test_a_result_larger_than_a_page_is_a_page_of_its_own(database: Database) ->
     second = predictions.find(database, Filter(cursor=first.cursor))
     assert [one.id for one in second.predictions] == ["0"]
     assert second.cursor == ""
+
+
+def test_of_some_ids_those_that_are_kept_are_told(database: Database) -> None:
+    kept = a_prediction()
+    assert predictions.record(database, kept)
+    assert database.flush()
+    assert predictions.known_ids(database, [kept.id, "missing"]) == {kept.id}
+    assert predictions.known_ids(database, []) == frozenset()

@@ -16,7 +16,7 @@ from appliance.store import audit, backup, predictions, restore, settings
 from appliance.store.archive import MANIFEST_MEMBER, ArchiveWriter, BackupManifest, Member
 from appliance.store.backup import Content
 from appliance.store.connection import open_writer
-from appliance.store.copies import check_copy
+from appliance.store.copies import check_copy, copy_database
 from appliance.store.database import FILE_NAME
 from appliance.store.migrate import migrate
 from appliance.store.migrations import LATEST, MIGRATIONS
@@ -286,3 +286,28 @@ def test_a_backup_of_an_older_schema_is_brought_up_to_date(
     database = open_database()
     assert (schema, database.status().schema) == (1, LATEST)
     assert settings.get(database, "state") == "old"
+
+
+def test_what_was_kept_before_an_upgrade_is_restored_like_a_backup(
+    saved: Path, state_dir: Path, open_database: OpenDatabase
+) -> None:
+    kept = state_dir / "backups-pre-upgrade" / f"appliance-s{LATEST}-20260101T000000Z.db"
+    kept.parent.mkdir()
+    copy_database(state_dir / FILE_NAME, kept)
+    _restore(saved, state_dir)
+    done = _restore(kept, state_dir)
+    database = open_database()
+    assert settings.get(database, "state") == "later"
+    assert not done.manifest.has_model_files
+    assert (done.aside / FILE_NAME).exists()
+
+
+def test_any_other_bare_database_is_no_backup(saved: Path, state_dir: Path) -> None:
+    copied = state_dir.parent / "appliance.db"
+    copied.write_bytes((state_dir / FILE_NAME).read_bytes())
+    with pytest.raises(errors.BackupInvalid):
+        _restore(copied, state_dir)
+    wrong = state_dir.parent / "appliance-s1-20260101T000000Z.db"
+    wrong.write_bytes((state_dir / FILE_NAME).read_bytes())
+    with pytest.raises(errors.BackupInvalid, match="not the one in its name"):
+        _restore(wrong, state_dir)

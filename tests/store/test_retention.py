@@ -49,6 +49,17 @@ def test_a_second_prune_finds_nothing(database: Database) -> None:
     assert (done.by_age, done.by_count, done.by_quota) == (0, 0, 0)
 
 
+def test_pruning_pauses_at_once_when_the_clock_has_jumped(
+    open_database: OpenDatabase, clock: ManualClock
+) -> None:
+    database = open_database()
+    _fill(database, 30)
+    clock.jump(365 * SECONDS_PER_DAY)
+    done = prune(database, keep_days=9.5, keep_rows=1000, now=clock.wall_seconds())
+    assert done.is_paused
+    assert _ages(database) == list(range(30))
+
+
 def test_pruning_pauses_while_the_clock_is_suspect(
     open_database: OpenDatabase, clock: ManualClock
 ) -> None:

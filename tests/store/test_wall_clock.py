@@ -3,7 +3,7 @@
 import pytest
 
 from appliance.clock import ManualClock
-from appliance.store.wall_clock import STEADY_SECONDS, WallClock
+from appliance.store.wall_clock import AWAY_SECONDS, STEADY_SECONDS, WallClock
 
 NOW = 1_790_000_000.0
 YEAR = 365 * 86400.0
@@ -71,3 +71,76 @@ def test_daylight_slewing_and_small_steps_are_no_reason() -> None:
     assert watch.observe() is not None
     clock.jump(1800)
     assert watch.observe() is not None
+
+
+@pytest.mark.parametrize("off_seconds", [0.0, 3 * 3600.0, AWAY_SECONDS - 1])
+def test_a_machine_that_was_off_for_days_is_believed_at_once(off_seconds: float) -> None:
+    watch = WallClock(ManualClock(NOW + off_seconds), last_seen_seconds=NOW)
+    assert not watch.is_suspect
+    assert watch.observe() == NOW + off_seconds
+
+
+def test_a_restart_a_year_ahead_is_suspect_until_the_clock_is_put_right() -> None:
+    clock = ManualClock(NOW + YEAR)
+    watch = WallClock(clock, last_seen_seconds=NOW)
+    assert watch.is_suspect
+    clock.advance(300)
+    assert watch.observe() is None
+    off_seconds = 2 * 86400.0
+    clock.jump(off_seconds - YEAR)
+    assert watch.observe() == NOW + 300 + off_seconds
+    assert not watch.is_suspect
+
+
+def test_a_machine_that_was_off_for_a_year_is_believed_after_a_day() -> None:
+    clock = ManualClock(NOW + YEAR)
+    watch = WallClock(clock, last_seen_seconds=NOW)
+    _run(watch, clock, STEADY_SECONDS - 1200)
+    assert watch.is_suspect
+    _run(watch, clock, 2400)
+    assert not watch.is_suspect
+
+
+def test_a_restart_does_not_make_a_leap_believed() -> None:
+    """What was noted before the leap is still what the next start compares with."""
+    clock = ManualClock(NOW)
+    noted = WallClock(clock, last_seen_seconds=NOW).observe()
+    clock.jump(YEAR)
+    again = WallClock(clock, last_seen_seconds=noted)
+    assert again.is_suspect
+    assert again.observe() is None
+
+
+def test_a_clock_that_leaps_on_after_such_a_start_stays_suspect() -> None:
+    clock = ManualClock(NOW + YEAR)
+    watch = WallClock(clock, last_seen_seconds=NOW)
+    clock.advance(STEADY_SECONDS - 60)
+    clock.jump(YEAR)
+    assert watch.observe() is None
+    clock.advance(120)
+    assert watch.observe() is None
+    clock.jump(-2 * YEAR)
+    assert watch.observe() is not None
+
+
+def test_a_clock_put_right_to_a_year_ahead_is_suspect() -> None:
+    clock = ManualClock(0.0)
+    watch = WallClock(clock, last_seen_seconds=NOW)
+    clock.jump(NOW + YEAR)
+    assert watch.observe() is None
+    assert watch.is_suspect
+
+
+def test_a_jump_is_suspect_before_it_was_observed_and_observing_agrees() -> None:
+    clock = ManualClock(NOW)
+    watch = WallClock(clock, last_seen_seconds=NOW)
+    clock.advance(7200)
+    assert not watch.is_suspect_now()
+    clock.jump(YEAR)
+    assert not watch.is_suspect
+    assert watch.is_suspect_now()
+    watch.observe()
+    assert watch.is_suspect_now()
+    clock.jump(-YEAR)
+    watch.observe()
+    assert not watch.is_suspect_now()

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.library.manifest import DETECTION_DECODERS
+from appliance.tasks.boxes import distinct
 from appliance.tasks.detection_decoders import DECODERS, Found, is_finite
 from appliance.tasks.detection_shapes import Convention, DetectionSettings
 
@@ -160,6 +161,109 @@ def test_detr_in_one_output_has_boxes_before_scores() -> None:
     assert read("detr", rows) == [([16.0, 12.0, 48.0, 20.0], 0.8, 1)]
 
 
+def test_rtdetr_has_centre_size_score_and_class() -> None:
+    rows = [[0.39, 0.64, 0.38, 0.12, 0.9, 2], [0.35, 0.42, 0.37, 0.25, 0.2, 0]]
+    assert read("rtdetr", np.array([rows])) == [([12.8, 18.56, 37.12, 22.4], 0.9, 2)]
+
+
+#: Small outputs, and what the original programs made of them: `non_max_suppression` of Ultralytics
+#: 8.4.190 and of yolov5 7.0.14 (threshold 0.3, overlap 0.5), and `post_process_object_detection`
+#: of Transformers 5.23.0 (DETR and RT-DETR, threshold 0.4), all on an input of 64 × 32.
+PLACES = [
+    [42, 13, 11, 11],
+    [17, 19, 13, 12],
+    [17, 42, 9, 13],
+    [44, 33, 14, 15],
+    [43, 14, 12, 10],
+    [15, 17, 12, 13],
+    [17, 41, 10, 12],
+    [46, 33, 13, 14],
+]
+SCORES = [
+    [0.89, 0.59, 0.47],
+    [0.77, 0.03, 0.71],
+    [0.37, 0.09, 0.66],
+    [0.93, 0.21, 0.63],
+    [0.8, 0.53, 0.42],
+    [0.69, 0.03, 0.64],
+    [0.33, 0.08, 0.59],
+    [0.84, 0.19, 0.57],
+]
+OBJECTNESS = [[0.92], [0.7], [0.74], [0.57], [0.85], [0.65], [0.94], [0.64]]
+BY_YOLOV8 = [
+    ([37.0, 25.5, 51.0, 40.5], 0.93, 0),
+    ([36.5, 7.5, 47.5, 18.5], 0.89, 0),
+    ([10.5, 13.0, 23.5, 25.0], 0.77, 0),
+    ([12.5, 35.5, 21.5, 48.5], 0.66, 2),
+]
+BY_YOLOV5 = [
+    ([36.5, 7.5, 47.5, 18.5], 0.819, 0),
+    ([12.0, 35.0, 22.0, 47.0], 0.555, 2),
+    ([10.5, 13.0, 23.5, 25.0], 0.539, 0),
+    ([39.5, 26.0, 52.5, 40.0], 0.538, 0),
+]
+QUERIES = [
+    [0.39, 0.64, 0.38, 0.12],
+    [0.35, 0.42, 0.37, 0.25],
+    [0.5, 0.64, 0.34, 0.37],
+    [0.69, 0.58, 0.37, 0.31],
+    [0.39, 0.52, 0.32, 0.18],
+]
+LOGITS = [
+    [2.2, -1.0, 2.0, 1.1],
+    [-3.0, -2.0, -4.0, 2.0],
+    [2.3, -6.1, -2.7, 2.1],
+    [3.5, -6.5, -1.5, 1.0],
+    [-1.8, 4.8, -3.6, 1.1],
+]
+BY_DETR = [
+    ([12.8, 18.56, 37.12, 22.4], 0.456, 0),
+    ([21.12, 14.56, 42.88, 26.4], 0.548, 0),
+    ([32.32, 13.6, 56.0, 23.52], 0.918, 0),
+    ([14.72, 13.76, 35.2, 19.52], 0.974, 1),
+]
+BY_RTDETR = [
+    ([14.72, 13.76, 35.2, 19.52], 0.992, 1),
+    ([32.32, 13.6, 56.0, 23.52], 0.971, 0),
+    ([21.12, 14.56, 42.88, 26.4], 0.909, 0),
+    ([12.8, 18.56, 37.12, 22.4], 0.9, 0),
+    ([21.12, 14.56, 42.88, 26.4], 0.891, 3),
+]
+Rows = list[tuple[list[float], float, int]]
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "expected"),
+    [
+        ("yolov8", np.hstack([PLACES, SCORES]).T, BY_YOLOV8),
+        ("yolov5", np.hstack([PLACES, OBJECTNESS, SCORES]), BY_YOLOV5),
+    ],
+)
+def test_suppression_leaves_what_the_originals_leave(
+    name: str, output: np.ndarray, expected: Rows
+) -> None:
+    found = DECODERS[name].decode([output[None].astype(np.float32)], HERE, 0.3)
+    kept = distinct(*found, iou=0.5, most=100)
+    for place, (box, score, kind) in zip(kept, expected, strict=True):
+        assert found.boxes[place].tolist() == pytest.approx(box, abs=1e-3)
+        assert found.scores[place] == pytest.approx(score, abs=1e-3)
+        assert found.classes[place] == kind
+
+
+@pytest.mark.parametrize(
+    ("activation", "classes", "expected"), [("softmax", 3, BY_DETR), ("sigmoid", 4, BY_RTDETR)]
+)
+def test_detr_finds_what_the_originals_find(activation: str, classes: int, expected: Rows) -> None:
+    """By sigmoid one box may be told for two classes; in all as many as there are boxes."""
+    by = Convention(width=64, height=32, classes=classes, activation=activation)
+    found = read("detr", np.array([LOGITS]), np.array([QUERIES]), threshold=0.4, by=by)
+    assert [box for box, _, _ in found] == [box for box, _, _ in expected]
+    assert [score for _, score, _ in found] == pytest.approx(
+        [one[1] for one in expected], abs=1e-3
+    )
+    assert [kind for _, _, kind in found] == [kind for _, _, kind in expected]
+
+
 def test_geti_has_corners_and_score_beside_the_classes() -> None:
     boxes = np.array([[[1, 2, 30, 20, 0.9], [1, 2, 3, 4, 0.2]]])
     assert read("geti", boxes, np.array([[2, 0]])) == [([1.0, 2.0, 30.0, 20.0], 0.9, 2)]
@@ -168,15 +272,17 @@ def test_geti_has_corners_and_score_beside_the_classes() -> None:
 
 
 def empty_outputs(name: str) -> list[np.ndarray]:
-    return {
+    empty: dict[str, list[np.ndarray]] = {
         "yolox": [np.zeros((1, CELLS, 8))],
         "yolov5": [np.zeros((1, 0, 8))],
         "yolov8": [np.zeros((1, 7, 20))],
         "yolov8-nms": [np.zeros((1, 0, 6))],
         "ssd": [np.zeros((1, 1, 0, 7))],
         "detr": [np.zeros((1, 0, 3)), np.zeros((1, 0, 4))],
+        "rtdetr": [np.zeros((1, 0, 6))],
         "geti": [np.zeros((1, 0, 5)), np.zeros((1, 0))],
-    }[name]
+    }
+    return empty[name]
 
 
 @pytest.mark.parametrize("name", list(DECODERS))

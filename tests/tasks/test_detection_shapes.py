@@ -27,6 +27,7 @@ SOFTMAX = Convention(width=416, height=416, classes=91, activation="softmax")
         ("detr", [(1, 300, 80), (1, 300, 4)], LABELLED),
         ("detr", [(1, 300, 81), (1, 300, 4)], LABELLED),
         ("detr", [(1, 300, 84)], LABELLED),
+        ("rtdetr", [(1, 300, 6)], LABELLED),
         ("geti", [(100, 5), (100,)], LABELLED),
         ("geti", [(1, -1, 5), (1, -1)], LABELLED),
     ],

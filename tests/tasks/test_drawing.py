@@ -61,7 +61,7 @@ def test_classes_have_different_colours_and_always_the_same() -> None:
 
 def test_labels_avoid_each_other_while_there_is_room() -> None:
     box = (200.0, 200.0, 400.0, 400.0)
-    pen = drawing._pen(16)
+    pen = drawing._pen("cat", 16)
     taken: list[tuple[float, float, float, float]] = []
     for number in range(4):
         place = drawing._label_place(Mark(box, f"cat {number}", RED), (640, 480), pen, taken)

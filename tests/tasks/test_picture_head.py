@@ -105,6 +105,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_a_bomb_is_refused_by_its_header_with_little_memory(bomb: str) -> None:
+    """C-113."""
     body = BOMBS[bomb]()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.monotonic()

@@ -72,6 +72,16 @@ def test_csv_columns_may_come_in_any_order_under_common_names():
     assert answer(_csv("\ufeff" + swapped + "\n\n")) == plain
 
 
+def test_columns_that_a_recorder_numbers_by_sensor_are_known():
+    table = walk(12)
+    plain = answer(as_csv(table), rate_hz=50.0)
+    numbered = " Activity, AccelX_5, AccelY_5, AccelZ_5\n" + "\n".join(
+        f"1,{x!r},{y!r},{z!r}" for _, x, y, z in table.tolist()
+    )
+    assert answer(_csv(numbered), rate_hz=50.0) == plain
+    assert _pointer_of(_csv("ax_1,ay_1,az_1,ax_2\n0,1,2,3\n"), rate_hz=50.0) == "/ax"
+
+
 @pytest.mark.parametrize(
     ("text", "pointer"),
     [

@@ -3,7 +3,7 @@ import errno
 import pytest
 
 from appliance.errors import InsufficientStorage, Unavailable
-from appliance.web.body import MEMORY_BYTES, Body, Spool, problem_of
+from appliance.web.body import MEMORY_BYTES, MOST_HELD_BYTES, Body, FixedBody, Spool, problem_of
 
 
 def test_a_small_body_stays_in_memory(tmp_path):
@@ -82,3 +82,45 @@ def test_nothing_goes_to_disk_where_there_is_no_room_for_it(tmp_path):
     with pytest.raises(InsufficientStorage):
         growing.append(b"b")
     assert spool.taken_bytes == 0
+
+
+def test_an_input_of_known_length_is_received_in_one_piece(tmp_path):
+    spool = Spool(tmp_path / "missing", 10)
+    body = FixedBody(1_000_000, Body(spool, 1_000_000, is_input=True))
+    assert body.received(b"a" * 10) == 10
+    body.room[:5] = b"bcdef"
+    body.filled(5)
+    assert not body.completed
+    rest = 1_000_000 - 15
+    assert body.received(b"g" * rest + b"next") == rest
+    assert body.completed
+    file = body.getfile()
+    assert file.read() == b"a" * 10 + b"bcdef" + b"g" * rest
+    assert body.room is None
+    assert body.getfile().read(11) == b"a" * 10 + b"b", "always from the beginning"
+    assert spool.taken_bytes == 0
+
+
+def test_what_was_read_of_a_body_stays_when_it_is_closed(tmp_path):
+    body = Body(Spool(tmp_path, 10), 200_000, is_input=True)
+    body.append(b"x" * 200_000)
+    read = body.getfile().read()
+    body.close()
+    assert read == b"x" * 200_000
+
+
+def test_beyond_the_memory_for_all_a_body_goes_to_disk(tmp_path):
+    spool = Spool(tmp_path, 10_000_000, most_held_bytes=1_000_000)
+    first = Body(spool, 900_000, is_input=True)
+    second = Body(spool, 900_000, is_input=True)
+    assert first.room is not None
+    assert second.room is None
+    assert spool.taken_bytes == 900_000
+    first.close()
+    first.close()
+    third = Body(spool, 900_000, is_input=True)
+    assert third.room is not None
+    assert Body(spool, MOST_HELD_BYTES + 1, is_input=True).room is None
+    third.close()
+    assert Body(spool, 1_000_000, is_input=True).room is not None
+    assert Body(spool, 1_000).room is None

@@ -44,6 +44,20 @@ def test_places_are_left_for_this_machine_when_all_are_taken(serve):
         client.socket.close()
 
 
+def test_who_holds_a_place_without_asking_gives_way_when_all_are_taken(serve):
+    serving = serve(connections=8, header_seconds=60.0, is_local=lambda address: False)
+    kept = serving.client()
+    assert kept.ask("/live").status == 200
+    hoarders = [serving.client("127.0.0.2") for _ in range(3)]
+    hoarders[0].socket.sendall(b"GET / HTTP/1.1\r\nHost: loc")
+    eventually(lambda: serving.get("/live").status == 200)
+    assert serving.reasons("cut") == ["hoarding"] * 3
+    assert all(client.is_closed() for client in hoarders)
+    assert kept.ask("/live").status == 200, "who has been served before is left alone"
+    for client in (kept, *hoarders):
+        client.socket.close()
+
+
 def test_far_more_clients_than_places_do_no_harm(serve):
     serving = serve(connections=20, is_local=lambda address: False)
     flood = [serving.client("127.0.0.2") for _ in range(300)]

@@ -7,7 +7,7 @@ import msgspec
 
 from appliance.errors import NotFound
 from appliance.web.openapi import Route
-from appliance.web.operation import Access, Operation, operation, operation_of
+from appliance.web.operation import Access, Operation, offer_head, operation, operation_of
 from tests.web.routed import Routed
 
 
@@ -59,6 +59,15 @@ class Things:
     ) -> Told:
         """Tell whether there was a body."""
         return Told("nothing" if body is None else body.name)
+
+    @operation(
+        summary="Unpack", access=Access.PUBLIC, consumes={"text/plain": {}}, takes_packed=True
+    )
+    def on_post_one(
+        self, request: falcon.Request, response: falcon.Response, *, thing: str
+    ) -> Told:
+        """Read the body by itself, however it is packed."""
+        return Told(request.bounded_stream.read().decode())
 
     def on_patch(self, request: falcon.Request, response: falcon.Response) -> None:
         """Answer without any description."""
@@ -131,3 +140,27 @@ def test_what_nobody_described_has_no_operation() -> None:
     assert operation_of(Things(), "PATCH", None) is None
     assert operation_of(Things(), "DELETE", None) is None
     assert operation_of(Things(), "GET", "other") is None
+
+
+def test_a_packed_body_is_refused_by_its_header_unless_the_operation_unpacks() -> None:
+    things, served = routed()
+    packed = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    refused = served.post("/things", b'{"name":"a"}', headers=packed)
+    assert refused.status_code == 415
+    assert "'gzip'" in refused.json["detail"]
+    assert things.calls == 0
+    plain = {"Content-Encoding": "Identity", "Content-Type": "application/json"}
+    assert served.post("/things", b'{"name":"a"}', headers=plain).status_code == 201
+    assert served.post("/things/a", b"anything", headers=packed).json == {"heard": "anything"}
+    assert served.get("/things/a", headers=packed).status_code == 503
+
+
+def test_a_head_is_answered_where_everybody_may_get() -> None:
+    things, _ = routed()
+    offer_head(things, None)  # GET is for devices there
+    offer_head(things, "one")
+    served = Routed(Route("/things", things), Route("/things/{thing}", things, "one"))
+    assert served.client.simulate_head("/things").status_code == 405
+    told, got = served.client.simulate_head("/things/a"), served.get("/things/a")
+    assert (told.status_code, told.content) == (got.status_code, b"")
+    assert told.headers["content-length"] == got.headers["content-length"]

@@ -74,6 +74,25 @@ def test_a_parameter_that_does_not_fit_is_named(query: str, pointer: str) -> Non
     assert pointers(refused.value) == [pointer]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"name":"a","name":"b"}',
+        b'{"name":"a","n\\u0061me":"a"}',
+        b'{"name":"a","numbers":[1],"numbers":[1]}',
+    ],
+)
+def test_a_key_given_twice_is_refused_as_nobody_knows_which_is_meant(body: bytes) -> None:
+    with pytest.raises(MalformedRequest, match="more than once"):
+        parsing.json_body(asked(body=body), Body)
+
+
+def test_a_key_given_twice_deep_inside_is_refused_too() -> None:
+    with pytest.raises(MalformedRequest, match="'b' more than once"):
+        parsing.decode_json(b'{"a":[{"b":1,"c":2},{"b":1,"b":2}]}', dict[str, Any])
+    assert parsing.decode_json(b'{"a":[{"b":1},{"b":2}]}', dict[str, Any])
+
+
 def test_an_unknown_parameter_is_told_with_the_known_ones() -> None:
     with pytest.raises(InvalidInput, match=r"'limits'.*limit, from, names, is_open"):
         parsing.query(asked("limits=3"), Wanted)
@@ -175,3 +194,14 @@ def test_the_limit_of_json_is_the_configured_one() -> None:
     request.context.most_json_bytes = 12
     with pytest.raises(PayloadTooLarge, match="12 bytes"):
         parsing.json_body(request, Body)
+
+
+def test_long_numbers_and_many_keys_are_read_in_a_moment() -> None:
+    digits = b"9" * 5000
+    assert parsing.decode_json(b'{"a":1e5,"b":[' + b"1," * 9 + b"1]}", dict[str, Any])
+    with contextlib.suppress(Problem):
+        parsing.decode_json(b'{"a":' + digits + b"}", dict[str, Any])
+    many = b",".join(b'"%d":1' % number for number in range(60_000))
+    assert len(parsing.decode_json(b"{" + many + b"}", dict[str, int])) == 60_000
+    with pytest.raises(MalformedRequest, match="'59999' more than once"):
+        parsing.decode_json(b"{" + many + b',"59999":1}', dict[str, int])

@@ -5,7 +5,7 @@ import falcon.testing
 import pytest
 
 from appliance.errors import InvalidInput, MalformedRequest, UnsupportedMedia
-from appliance.web.sent_files import sent_files
+from appliance.web.sent_files import fields_then_files, sent_files
 from tests.web.routed import a_file, form
 
 TYPES = frozenset({"application/zip"})
@@ -47,3 +47,32 @@ def test_a_part_without_a_file_name_is_refused() -> None:
 def test_a_broken_form_is_told_as_such(body: bytes) -> None:
     with pytest.raises((MalformedRequest, falcon.HTTPBadRequest)):
         read(body, "multipart/form-data; boundary=cut")
+
+
+FIELD = 'Content-Disposition: form-data; name="note"'
+
+
+def test_fields_are_read_before_the_files_and_files_stay_streams() -> None:
+    body, headers = form((FIELD, b"hello"), a_file(b"one"), a_file(b"two"))
+    found = fields_then_files(a_request(body, headers["Content-Type"]), most_files=10)
+    assert found.form.fields == {"note": "hello"}
+    assert [file.stream.read() for file in found.files] == [b"one", b"two"]
+
+
+def test_a_form_of_fields_alone_has_no_files() -> None:
+    body, headers = form((FIELD, b"hello"))
+    found = fields_then_files(a_request(body, headers["Content-Type"]), most_files=10)
+    assert list(found.files) == []
+
+
+def test_fields_that_are_wrong_are_refused() -> None:
+    for parts, fault in (
+        (((FIELD, b"a"), (FIELD, b"b")), InvalidInput),
+        (((FIELD, b"x" * 5000),), InvalidInput),
+        (((FIELD, b"\xff"),), MalformedRequest),
+    ):
+        body, headers = form(*parts)
+        with pytest.raises(fault):
+            fields_then_files(a_request(body, headers["Content-Type"]), most_files=10)
+    with pytest.raises(UnsupportedMedia):
+        fields_then_files(a_request(b"x", "image/png"), most_files=10)

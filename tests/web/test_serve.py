@@ -1,10 +1,14 @@
 """Which requests wait for models; the running service is tested end to end (test_starting.py)."""
 
+import threading
+
 import pytest
 
 from appliance.config import Limits
+from appliance.errors import StateUnusable
+from appliance.web.door import bind
 from appliance.web.lanes import Lane
-from appliance.web.serve import body_limit_of, lane_of
+from appliance.web.serve import bind_patiently, body_limit_of, lane_of
 
 
 @pytest.mark.parametrize(
@@ -57,3 +61,19 @@ def test_each_body_has_the_limit_of_what_it_is_for(
 ) -> None:
     limits = Limits(json_bytes=10, input_bytes=100, body_bytes=1000)
     assert body_limit_of(method, path, limits) == most_bytes
+
+
+def test_a_port_that_is_let_go_in_a_moment_is_waited_for() -> None:
+    stored = bind("0.0.0.0", 0)
+    port = stored.getsockname()[1]
+    # As systemd does with a stored socket after a change of http.host.
+    closing = threading.Timer(0.2, stored.close)
+    closing.start()
+    with bind_patiently("127.0.0.1", port, patience_seconds=30) as listener:
+        assert listener.getsockname() == ("127.0.0.1", port)
+    closing.join()
+
+
+def test_a_port_of_another_program_is_named_at_once() -> None:
+    with bind("127.0.0.1", 0) as taken, pytest.raises(StateUnusable, match="Another program"):
+        bind_patiently("127.0.0.1", taken.getsockname()[1], patience_seconds=0)

@@ -20,6 +20,18 @@ def test_a_request_is_answered_and_the_connection_kept(serving):
             assert "connection" not in reply.headers
 
 
+def test_an_input_in_many_pieces_arrives_whole_and_what_follows_it_is_another_request(serving):
+    body = bytes(range(256)) * 2500
+    sent = request("/predict", body, X_API_Key=KEY) + request("/predict", b"next")
+    with serving.client() as client:
+        for start in range(0, len(sent), 99_991):
+            client.send(sent[start : start + 99_991])
+        assert client.reply().body == str(len(body)).encode()
+        assert client.reply().body == b"4"
+    assert serving.application.bodies == [body, b"next"]
+    assert serving.server.connections().spooled_bytes == 0
+
+
 def test_it_ticks_from_the_loop_that_serves(serving):
     eventually(lambda: serving.ticks >= 2)
 

@@ -1,11 +1,11 @@
 """Predict many files: each runs through the model as one alone would, and fails alone."""
 
-import csv
 import time
 from typing import Any
 
 import msgspec
 
+from appliance.csv_rows import Cell, csv_row
 from appliance.errors import Internal, ModelUnavailable, PayloadTooLarge, Problem
 from appliance.host.hosted_model import HostedModel, LoadFailed, load
 from appliance.host.jobs.batch_items import Item, count_items, items
@@ -50,15 +50,14 @@ class Batch:
             (run.results / "results.jsonl").open("wb") as lines,
             (run.results / "results.csv").open("w", newline="", encoding="utf-8") as table,
         ):
-            rows = csv.writer(table)
-            rows.writerow(_COLUMNS)
+            table.write(csv_row(_COLUMNS))
             for number, item in enumerate(items(run.inputs, run.limits)):
                 run.report(number / max(total, 1), f"{number} of {total} files")
                 courtesy.give_way()
                 outcome = predicted(model, params.params, item)
                 line = msgspec.json.encode(outcome)
                 lines.write(line + b"\n")
-                rows.writerow(_row(outcome))
+                table.write(csv_row(_row(outcome)))
                 tally.add(outcome, line)
         document = {
             "model": params.model,
@@ -69,7 +68,11 @@ class Batch:
             "files": tally.shown,
             "files_left_out": tally.ok + tally.failed - len(tally.shown),
         }
-        return JobResult(document=document, files=("results.jsonl", "results.csv"))
+        return JobResult(
+            document=document,
+            files=("results.jsonl", "results.csv"),
+            message=f"done: {tally.ok} of {tally.ok + tally.failed} files answered",
+        )
 
 
 class _Tally:
@@ -131,21 +134,15 @@ def _failed(item: Item, problem: Problem) -> Outcome:
     return Outcome(file=item.name, status="failed", problem=document)
 
 
-def _row(outcome: Outcome) -> tuple[Any, ...]:
-    detail = (outcome.problem or {}).get("detail", "")
+def _row(outcome: Outcome) -> tuple[Cell, ...]:
     return (
-        _plain(outcome.file),
+        outcome.file,
         outcome.status,
-        _plain(outcome.label or ""),
-        "" if outcome.confidence is None else outcome.confidence,
+        outcome.label,
+        outcome.confidence,
         outcome.duration_ms,
-        _plain(detail),
+        (outcome.problem or {}).get("detail"),
     )
-
-
-def _plain(text: str) -> str:
-    """Return text that a spreadsheet takes for text, never for a formula (OWASP CSV injection)."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 KIND = Batch()

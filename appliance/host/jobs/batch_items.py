@@ -39,6 +39,14 @@ INPUT_TYPES = {
 _TYPES = {**INPUT_TYPES, ".csv": "text/csv", ".json": "application/json"}
 
 
+def is_zip(name: str, content_type: str) -> bool:
+    """Given a file's name and media type as they were sent, return whether it is taken for a zip.
+
+    By its name too: many clients send every file as application/octet-stream.
+    """
+    return content_type in ZIP_TYPES or name.lower().endswith(".zip")
+
+
 class Item(NamedTuple):
     """One input, or why it is none."""
 
@@ -55,7 +63,7 @@ def count_items(inputs: Sequence[JobInput], limits: InputLimits) -> int:
     """
     total = 0
     for one in inputs:
-        if one.content_type in ZIP_TYPES:
+        if is_zip(one.name, one.content_type):
             total += len(_members(one, limits))
         elif one.content_type in LINE_TYPES:
             with open(one.path, "rb") as file:
@@ -72,7 +80,7 @@ def count_items(inputs: Sequence[JobInput], limits: InputLimits) -> int:
 def items(inputs: Sequence[JobInput], limits: InputLimits) -> Iterator[Item]:
     """Given what was sent, yield each input of the batch in order."""
     for one in inputs:
-        if one.content_type in ZIP_TYPES:
+        if is_zip(one.name, one.content_type):
             yield from _zipped(one, limits)
         elif one.content_type in LINE_TYPES:
             yield from _texts(one)
@@ -84,11 +92,13 @@ def items(inputs: Sequence[JobInput], limits: InputLimits) -> Iterator[Item]:
 def _members(one: JobInput, limits: InputLimits) -> list[zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(one.path) as archive:
-            members = [member for member in archive.infolist() if not member.is_dir()]
+            found = archive.infolist()
     except ZIP_FAULTS as fault:
         raise InvalidInput(
             f"The zip {one.name!r} is damaged: {fault}. Make it again and send that."
         ) from None
+    # Not is_dir(), which fails on a name without a character.
+    members = [member for member in found if not member.filename.endswith("/")]
     if len(members) > limits.members:
         raise PayloadTooLarge(
             f"The zip {one.name!r} holds {len(members):,} files; {limits.members:,} is the most"

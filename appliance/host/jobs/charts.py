@@ -16,6 +16,7 @@ from appliance.host.jobs.paper import (
     mixed,
     text_width,
 )
+from appliance.tasks.lettering import legible
 
 _MOST_CLASSES = 30
 _MOST_BARS = 40
@@ -41,7 +42,8 @@ def confusion_chart(score: ClassificationScore) -> bytes:
     """
     places = _shown_classes(score)
     has_none = any(row[-1] for row in score.confusion)
-    names = [score.labels[place] for place in places] + (["no answer"] if has_none else [])
+    labels = [legible(label, number) for number, label in enumerate(score.labels)]
+    names = [labels[place] for place in places] + (["no answer"] if has_none else [])
     columns = [*places, len(score.labels)] if has_none else places
     cell = max(22, min(72, 620 // max(1, len(columns))))
     left = min(220.0, max(text_width(name) for name in names)) + 46
@@ -55,7 +57,7 @@ def confusion_chart(score: ClassificationScore) -> bytes:
     paper.title("Who is taken for whom", f"Rows: what it is. Columns: the answer{shown}.")
     for row, place in enumerate(places):
         y = _TOP + row * cell
-        words = fitting(score.labels[place], left - 46)
+        words = fitting(labels[place], left - 46)
         paper.text(left - 10, y + cell / 2, words, anchor="rm")
         total = max(1, sum(score.confusion[place]))
         for column, other in enumerate(columns):

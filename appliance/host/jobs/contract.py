@@ -41,11 +41,15 @@ class NewVersion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job found: a JSON document, files to keep (relative to `results`) and any version."""
+    """What a job found: a JSON document, files to keep (relative to `results`) and any version.
+
+    `message` stands in the place of the last progress: what came of it, in a few words.
+    """
 
     document: Any
     files: tuple[str, ...] = ()
     new_version: NewVersion | None = None
+    message: str = "done"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

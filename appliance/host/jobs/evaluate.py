@@ -66,7 +66,11 @@ class Evaluate:
             seconds=round(time.monotonic() - began, 3),
             measured=measured,
         )
-        return JobResult(document=_written(document, run), files=(*files, "report.json"))
+        return JobResult(
+            document=_written(document, run),
+            files=(*files, "report.json"),
+            message=f"done: {measured.items:,} items measured",
+        )
 
 
 def _written(document: Any, run: JobRun) -> Any:

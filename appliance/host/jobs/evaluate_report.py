@@ -1,9 +1,9 @@
 """The report of an evaluation, for whoever has to decide whether a model is good enough."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from appliance.csv_rows import csv_row
 from appliance.host.jobs import charts
 from appliance.host.jobs.charts import Bar
 from appliance.host.jobs.classification_metrics import Calibration, ClassificationScore
@@ -230,20 +230,7 @@ def _speed(found: Latency) -> list[str]:
 
 def _write_rows(path: Path, rows: Sequence[Row]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("item", "truth", "answer", "confidence", "right"))
+        file.write(csv_row(("item", "truth", "answer", "confidence", "right")))
         for row in rows:
-            writer.writerow(
-                (
-                    _cell(row.item),
-                    _cell(row.truth),
-                    _cell(row.answer or ""),
-                    "" if row.confidence is None else row.confidence,
-                    "yes" if row.is_right else "no",
-                )
-            )
-
-
-def _cell(text: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula (OWASP, "CSV Injection")."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+            is_right = "yes" if row.is_right else "no"
+            file.write(csv_row((row.item, row.truth, row.answer, row.confidence, is_right)))

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from appliance.errors import InvalidInput, UnsupportedMedia
 from appliance.host.jobs import box_labels, label_table
-from appliance.host.jobs.batch_items import INPUT_TYPES, ZIP_TYPES
+from appliance.host.jobs.batch_items import INPUT_TYPES, is_zip
 from appliance.host.jobs.box_labels import TrueBox
 from appliance.host.jobs.contract import JobInput
 from appliance.library.zip_source import Caps, unpack
@@ -108,7 +108,7 @@ def _files(inputs: Sequence[JobInput], workspace: Path, most_files: int) -> dict
     unpacked_bytes = unpacked_files = 0
     for number, given in enumerate(inputs):
         path = Path(given.path)
-        if given.content_type not in ZIP_TYPES and not given.name.lower().endswith(".zip"):
+        if not is_zip(given.name, given.content_type):
             files[given.name] = path
             continue
         target = workspace / f"data-{number}"

@@ -2,7 +2,7 @@
 only this.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -51,6 +51,13 @@ class QuantiseParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             " more is not kept.",
         ),
     ] = 1.0
+    calibration: Annotated[
+        Literal["given", "recorded"],
+        Meta(
+            description="Calibrate with what is sent, or with inputs of this model that were kept"
+            " (history.keep_inputs); then what is sent, if anything, only measures."
+        ),
+    ] = "given"
     calibration_items: Annotated[
         int, Meta(ge=8, le=5000, description="Items to see the range of each layer's values.")
     ] = 300

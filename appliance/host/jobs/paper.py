@@ -1,9 +1,10 @@
 """A sheet to draw charts on: coordinates in pixels of the finished picture, smooth lines, text."""
 
-import functools
 from io import BytesIO
 
 from PIL import Image, ImageDraw, ImageFont
+
+from appliance.tasks.lettering import font_for
 
 INK, PALE, GREY = "#222222", "#d9dde2", "#6b7280"
 BLUE, RED, GREEN, AMBER = "#3b6ea8", "#d1495b", "#3c8d5a", "#d99a2b"
@@ -36,11 +37,11 @@ class Paper:
         anchor: str = "la",
     ) -> None:
         """Write words with their anchor (Pillow's two letters) at a place."""
-        self._pen.text(_scaled(x, y), words, colour, _font(points), anchor=anchor)
+        self._pen.text(_scaled(x, y), words, colour, _font(words, points), anchor=anchor)
 
     def rotated_text(self, x: float, y: float, words: str, *, points: int = 13) -> None:
         """Write words upwards, beginning at a place and centred across it."""
-        font = _font(points)
+        font = _font(words, points)
         left, top, right, bottom = font.getbbox(words)
         size = (max(1, round(right - left)) + 4, max(1, round(bottom - top)) + 4)
         label = Image.new("RGB", size, "white")
@@ -97,7 +98,7 @@ class Paper:
 
 def text_width(words: str, points: int = 13) -> float:
     """Given words, return how wide they are in pixels of the finished picture."""
-    return float(_font(points).getlength(words)) / _SCALE
+    return float(_font(words, points).getlength(words)) / _SCALE
 
 
 def fitting(words: str, width: float, points: int = 13) -> str:
@@ -120,8 +121,5 @@ def _scaled(x: float, y: float) -> tuple[float, float]:
     return x * _SCALE, y * _SCALE
 
 
-@functools.cache
-def _font(points: int) -> "ImageFont.FreeTypeFont":
-    font = ImageFont.load_default(points * _SCALE)
-    assert isinstance(font, ImageFont.FreeTypeFont)  # Pillow's wheels have FreeType
-    return font
+def _font(words: str, points: int) -> "ImageFont.FreeTypeFont":
+    return font_for(words, points * _SCALE)

@@ -123,6 +123,7 @@ class Quantise:
             max_drop_points=work.params.max_drop,
             has_truth=has_truth,
             is_mixed=candidate.is_mixed,
+            calibration=work.params.calibration,
             calibration_items=len(calibration.items),
             original=_side(work.source, before, speeds[0]),
             int8=_side(candidate.directory, candidate.measured, speeds[1]),
@@ -156,13 +157,15 @@ def _result(work: _Work, candidate: _Candidate, found: Quantisation) -> JobResul
     run = work.run
     files, document = write_report(run.results, found), msgspec.to_builtins(found)
     if not found.is_kept:
-        return JobResult(document=document, files=files)
+        return JobResult(document=document, files=files, message="done: no version kept")
     manifest = work.original.manifest
     quantise_version.finish_version(
         candidate.directory, run.results / _FOLDER, manifest=manifest, card=card(found)
     )
     made = NewVersion(model=work.params.model, directory=_FOLDER)
-    return JobResult(document=document, files=files, new_version=made)
+    return JobResult(
+        document=document, files=files, new_version=made, message="done: kept as a new version"
+    )
 
 
 def _data(run: JobRun, params: QuantiseParams) -> tuple[LabelledSet, LabelledSet]:

@@ -36,6 +36,7 @@ class Quantisation(msgspec.Struct, frozen=True, kw_only=True):
     max_drop_points: float
     has_truth: bool
     is_mixed: bool
+    calibration: str = "given"
     calibration_items: int
     original: Side
     int8: Side
@@ -76,7 +77,7 @@ def markdown(found: Quantisation) -> str:
     lines += table(("", "Original", "INT8", "Change"), _rows(found))
     lines += ["![Speed and quality of both](comparison.png)", "", "## How this was measured", ""]
     lines += [
-        f"{found.calibration_items:,} items showed the range of each layer's values;"
+        f"{_calibrating(found)} showed the range of each layer's values;"
         f" {found.original.measured.items:,} others measured both versions. Inferences a second"
         " are those of the network alone with all cores this model may use, both in turns."
         " Milliseconds are one answer at a time, decoding included, in a job of low priority.",
@@ -102,8 +103,8 @@ def card(found: Quantisation) -> str:
     lines += [f"{headline(found).partition(' It was kept')[0]}", ""]
     lines += table(("", "Original", "INT8", "Change"), _rows(found))
     lines += [
-        f"NNCF post-training quantisation, {found.calibration_items:,} calibration items, measured"
-        f" on {found.original.measured.items:,} others."
+        f"NNCF post-training quantisation, calibrated with {_calibrating(found)}, measured on"
+        f" {found.original.measured.items:,} others."
         + (" Some layers stayed in floating point." if found.is_mixed else ""),
     ]
     return "\n".join(lines)
@@ -116,6 +117,11 @@ def write_report(results: Path, found: Quantisation) -> tuple[str, ...]:
     content = msgspec.json.format(msgspec.json.encode(found), indent=2)
     (results / "report.json").write_bytes(content)
     return ("report.md", "comparison.png", "report.json")
+
+
+def _calibrating(found: Quantisation) -> str:
+    words = "recorded inputs" if found.calibration == "recorded" else "items"
+    return f"{found.calibration_items:,} {words}"
 
 
 def _score_name(found: Quantisation) -> str:

@@ -51,6 +51,8 @@ def serve(process: JobProcess, control: socket.socket) -> None:
     confinement.confine(memory_bytes=process.memory_bytes, open_files=_OPEN_FILES)
     confinement.bound_work(cpu_seconds=process.cpu_seconds, file_bytes=process.file_bytes)
     confinement.yield_to_others()
+    if not confinement.leave_network():
+        _log.warning("the job keeps its network: this kernel allows no way to give it up")
     message, _ = frames.receive(control, give_up_at=time.monotonic() + _ORDER_SECONDS)
     order = msgspec.convert(message, JobOrder)
     word = attempt(order, Reports(control))
@@ -111,9 +113,14 @@ def attempt(order: JobOrder, report: Callable[[float, str], None]) -> JobWord:
             "The job needs more memory than it may use (jobs.memory_bytes)."
         )
         return failure(too_large, is_worth_retrying=True)
-    except Exception as fault:  # a kind's own bug must still be told to whoever sent the job
+    except Exception:  # a kind's own bug; what it is, is for the log alone
         _log.exception("job failed", extra={"job": order.job_id})
-        return failure(Internal(f"The job failed: {type(fault).__name__}: {fault}"[:2000]))
+        return failure(
+            Internal(
+                "The job failed through a fault of the appliance itself. Its log has the cause"
+                f" under the job's id, {order.job_id}."
+            )
+        )
 
 
 def failure(problem: Problem, *, is_worth_retrying: bool | None = None) -> JobWord:
@@ -142,4 +149,9 @@ def _done(order: JobOrder, result: JobResult) -> JobWord:
         )
     with open(order.document, "wb") as file:
         file.write(document)
-    return JobWord(kind="done", files=tuple(result.files), new_version=result.new_version)
+    return JobWord(
+        kind="done",
+        message=result.message[:_MOST_MESSAGE_CHARACTERS],
+        files=tuple(result.files),
+        new_version=result.new_version,
+    )

@@ -85,8 +85,15 @@ class Tune:
             seconds=round(time.monotonic() - began, 3),
         )
         found = msgspec.structs.replace(found, headline=headline(found))
-        files = write_report(run.results, found)
-        return JobResult(document=msgspec.to_builtins(found), files=files)
+        return _written(run, found)
+
+
+def _written(run: JobRun, found: TuneReport) -> JobResult:
+    return JobResult(
+        document=msgspec.to_builtins(found),
+        files=write_report(run.results, found),
+        message=f"done: {len(found.rows)} settings measured",
+    )
 
 
 def trials_for(cores: int, precision: str, further: tuple[str, ...] = ()) -> list[Trial]:

@@ -52,7 +52,7 @@ def headline(found: TuneReport) -> str:
     if found.latency_ms is not None and best.p95_ms > found.latency_ms:
         words += f". No setting keeps to {found.latency_ms:g} ms; this one comes closest"
     if best == usual:
-        return f"{words}. That is what it did before: there is nothing to gain here."
+        return f"{words}. That is the usual setting: no other is better here."
     rate, wait = best.per_second / usual.per_second, best.p95_ms / usual.p95_ms
     return f"{words}. Against the usual setting: rate × {rate:.2f}, waiting × {wait:.2f}."
 
@@ -104,14 +104,21 @@ def _explanation(found: TuneReport) -> list[str]:
             " chosen here. Evaluate a version whose manifest names one before you use it.",
             "",
         ]
-    lines += [
+    if found.chosen == found.usual:
+        return [
+            *lines,
+            "Nothing has to be done. Where an earlier tuning had chosen another setting, the usual"
+            " one comes back with the version's next start.",
+            "",
+        ]
+    return [
+        *lines,
         "The setting is stored for this machine and used whenever the version starts. To use it"
         " at once, without a gap:",
         "",
         f"    appliance model load {found.model}",
         "",
     ]
-    return lines
 
 
 def write_report(results: Path, found: TuneReport) -> tuple[str, ...]:

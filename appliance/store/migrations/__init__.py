@@ -2,7 +2,12 @@
 
 import msgspec
 
-from appliance.store.migrations import m0001_first, m0002_streams, m0003_jobs
+from appliance.store.migrations import (
+    m0001_first,
+    m0002_streams,
+    m0003_jobs,
+    m0004_job_room,
+)
 
 
 class Migration(msgspec.Struct, frozen=True):
@@ -16,6 +21,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(m0001_first.VERSION, m0001_first.STATEMENTS),
     Migration(m0002_streams.VERSION, m0002_streams.STATEMENTS),
     Migration(m0003_jobs.VERSION, m0003_jobs.STATEMENTS),
+    Migration(m0004_job_room.VERSION, m0004_job_room.STATEMENTS),
 )
 
 #: The schema this program reads and writes.

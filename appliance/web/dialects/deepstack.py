@@ -13,7 +13,7 @@ import falcon
 import msgspec
 
 from appliance import __version__, errors
-from appliance.actions.choose_model import ServedModels, model_for, models_for
+from appliance.actions.choose_model import ServedModels, model_for, models_for, scene_model_for
 from appliance.actions.predict import Answer, Predictor, Request
 from appliance.clock import Clock
 from appliance.config import Dialects, Limits
@@ -279,15 +279,15 @@ class Vision:
         any_query=True,
         consumes=_FORM,
         result=SceneReply,
-        problems=_PROBLEMS,
+        problems=(*_PROBLEMS, errors.Conflict),
         tag="DeepStack",
         dialect="deepstack",
     )
     def on_post_scene(self, request: falcon.Request, response: falcon.Response) -> SceneReply:
-        """Answer with the model of dialects.scene_model, or the first that classifies pictures."""
+        """Answer with the model of dialects.scene_model, or the one that suits any picture."""
         form, caller = self._form(request), request.context.caller
         configured = self._settings.scene_model
-        model = model_for(self._engine, caller, CLASSIFICATION, configured=configured)
+        model = scene_model_for(self._engine, caller, configured=configured)
         self._require_task(model, CLASSIFICATION)
         answer = self._predicted(request, response, model, form, {})
         head = next(iter(_heads_of(answer.result).predictions), None)

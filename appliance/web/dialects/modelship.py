@@ -13,7 +13,7 @@ import msgspec
 
 from appliance import errors
 from appliance.actions.callers import Caller, require_model
-from appliance.actions.choose_model import model_for, models_for
+from appliance.actions.choose_model import models_for, scene_model_for
 from appliance.actions.predict import Answer, Predictor, Request
 from appliance.config import Dialects, Limits
 from appliance.engine.engine import Engine
@@ -21,6 +21,14 @@ from appliance.engine.status import ModelStatus
 from appliance.errors import InvalidInput, NotFound, Problem
 from appliance.tasks import image_classification, object_detection, text_classification
 from appliance.web.dialects import modelship_schemas as schemas
+from appliance.web.dialects.modelship_boxes import (
+    OBJECTS,
+    detection_of,
+    detection_params,
+    detector_of,
+    least_confidence,
+    summary_of,
+)
 from appliance.web.forms import Form, read_form
 from appliance.web.openapi import DetailError, Route
 from appliance.web.operation import Access, operation
@@ -29,12 +37,7 @@ from appliance.web.resources.predict import server_timing
 PREFIX = "/api/classify"
 SENTIMENT, EMBEDDING = "sentiment", "embedding"
 _TOKEN_KINDS = frozenset({"INT32", "INT64", "BYTES"})
-IMAGE, OBJECTS, TEXT = "image-classification", "object-detection", "text-classification"
-#: The models that ModelShip itself came with: asked for by name, ours answers.
-_ITS_OWN_DETECTORS = frozenset({"", "yolo8n", "yolo8s", "yolov8n", "yolov8s"})
-_DEFAULT_THRESHOLD = 0.25
-#: ModelShip approves what is as sure as this.
-_HIGH_QUALITY, _MEDIUM_QUALITY = 0.7, 0.4
+IMAGE, TEXT = "image-classification", "text-classification"
 _PROBLEMS = (
     errors.NotFound,
     errors.PayloadTooLarge,
@@ -73,6 +76,7 @@ def routes(
     return (
         Route("/api/classify/image", classify, "image"),
         Route("/api/classify/image/detect", classify, "detect"),
+        Route("/api/classify/annotated/{file_name}", classify, "annotated"),
         Route("/api/classify/text", classify, "text"),
         Route("/api/classify/models", classify, "models"),
     )
@@ -102,7 +106,7 @@ class Classify:
         any_query=True,
         consumes=_form(file=_BINARY),
         result=schemas.ImageReply,
-        problems=_PROBLEMS,
+        problems=(*_PROBLEMS, errors.Conflict),
         tag="Guides",
         dialect="modelship",
     )
@@ -111,7 +115,9 @@ class Classify:
     ) -> schemas.ImageReply:
         """Answer the surest label of the picture, in percent."""
         upload = self._read(request).file("file")
-        model = self._model(request, IMAGE, self._settings.scene_model)
+        model = scene_model_for(
+            self._engine, request.context.caller, configured=self._settings.scene_model
+        )
         answer = self._predicted(
             request, response, model, upload.body, content_type="application/octet-stream"
         )
@@ -156,16 +162,12 @@ class Classify:
         """Answer the objects, the surest first; slicing looks at overlapping tiles as well."""
         form = self._read(request)
         upload = form.file("file")
-        least = form.number("confidence_threshold", _DEFAULT_THRESHOLD, least=0.0, most=1.0)
-        is_sliced = form.flag("use_sahi_slicing")
-        params = {"threshold": f"{least:g}"}
-        if is_sliced:
-            overlap = form.number("overlap_width_ratio", 0.2, least=0.0, most=0.5)
-            params |= {"tiles": "auto", "overlap": f"{overlap:g}"}
+        caller, params = request.context.caller, detection_params(form)
+        is_sliced = "tiles" in params
         answer = self._predicted(
             request,
             response,
-            self._detector(request, form.fields.get("model_name", "")),
+            detector_of(self._engine, caller, form, settings=self._settings),
             upload.body,
             params=params,
             content_type="application/octet-stream",
@@ -176,13 +178,33 @@ class Classify:
             project_id=form.fields.get("project_id"),
             filename=upload.name,
             total_objects_detected=len(found.objects),
-            detections=tuple(_detection(one, is_sliced=is_sliced) for one in found.objects),
-            summary=_summary(found.objects),
+            detections=tuple(detection_of(one, is_sliced=is_sliced) for one in found.objects),
+            summary=summary_of(found.objects),
             slice_configuration={"tiles": "auto"} if is_sliced else None,
             processing_time=seconds(answer),
             model_used=f"{answer.model}@{answer.version}",
             image_dimensions={"width": found.width, "height": found.height},
-            confidence_threshold=least,
+            confidence_threshold=least_confidence(form),
+        )
+
+    @operation(
+        summary="Say where pictures with their boxes are had (ModelShip)",
+        access=Access.DEVICE,
+        any_query=True,
+        problems=(errors.NotFound,),
+        tag="Guides",
+        dialect="modelship",
+        description="Pictures are not kept, so there is none to fetch later: always 404, and how"
+        " to have it drawn at once.",
+    )
+    def on_get_annotated(
+        self, request: falcon.Request, response: falcon.Response, *, file_name: str
+    ) -> None:
+        """Name the replacement: an answer of today's shape never leads here."""
+        raise NotFound(
+            "Pictures with their boxes are not kept here. Send the picture to"
+            " /api/v1/models/{model}/predict with the header 'Accept: image/jpeg': the answer is"
+            " the picture with its boxes."
         )
 
     @operation(
@@ -265,17 +287,6 @@ class Classify:
     def _read(self, request: falcon.Request) -> Form:
         return read_form(request, most_bytes=self._limits.input_bytes)
 
-    def _model(self, request: falcon.Request, task: str, configured: str) -> str:
-        return model_for(self._engine, request.context.caller, task, configured=configured)
-
-    def _detector(self, request: falcon.Request, name: str) -> str:
-        if name in _ITS_OWN_DETECTORS:
-            return self._model(request, OBJECTS, self._settings.detection_model)
-        require_model(request.context.caller, name)
-        if self._engine.task_of(name, None) != OBJECTS:
-            raise InvalidInput(f"The model {name[:64]!r} does not detect objects.")
-        return name
-
     def _predicted(
         self,
         request: falcon.Request,
@@ -350,43 +361,3 @@ def percent(confidence: float | None) -> float:
 def seconds(answer: Answer) -> float:
     """Given an answer, return how long it took, as ModelShip tells it: seconds."""
     return round(answer.timing.total_ms / 1000, 3)
-
-
-def _detection(one: object_detection.DetectedObject, *, is_sliced: bool) -> schemas.Detection:
-    x1, y1, x2, y2 = (round(edge) for edge in msgspec.structs.astuple(one.box))
-    level = "low" if one.confidence < _MEDIUM_QUALITY else "medium"
-    is_high = one.confidence >= _HIGH_QUALITY
-    return schemas.Detection(
-        class_name=one.label,
-        class_id=one.class_id,
-        confidence=round(one.confidence, 3),
-        quality_score=round(one.confidence, 3),
-        quality_level="high" if is_high else level,
-        bbox=schemas.BoundingBox(
-            x1=x1,
-            y1=y1,
-            x2=x2,
-            y2=y2,
-            center_x=(x1 + x2) // 2,
-            center_y=(y1 + y2) // 2,
-            width=x2 - x1,
-            height=y2 - y1,
-        ),
-        is_high_quality=is_high,
-        sahi_detected=is_sliced,
-    )
-
-
-def _summary(found: tuple[object_detection.DetectedObject, ...]) -> schemas.Summary:
-    confidences = [one.confidence for one in found]
-    counts: dict[str, int] = {}
-    for one in found:
-        counts[one.label] = counts.get(one.label, 0) + 1
-    return schemas.Summary(
-        unique_classes=len(counts),
-        class_distribution=counts,
-        average_confidence=round(sum(confidences) / max(len(confidences), 1), 3),
-        max_confidence=round(max(confidences, default=0.0), 3),
-        min_confidence=round(min(confidences, default=0.0), 3),
-        high_quality_detections=sum(one >= _HIGH_QUALITY for one in confidences),
-    )

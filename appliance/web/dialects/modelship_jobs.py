@@ -8,7 +8,7 @@ import falcon
 import msgspec
 
 from appliance import errors
-from appliance.actions.choose_model import model_for
+from appliance.actions.choose_model import scene_model_for
 from appliance.actions.job_files import SentFile
 from appliance.actions.job_views import JobView
 from appliance.actions.jobs import Jobs
@@ -18,11 +18,11 @@ from appliance.config import Jobs as Settings
 from appliance.engine.engine import Engine
 from appliance.errors import InvalidInput
 from appliance.store.jobs import CANCELLED, DEAD, DONE, RUNNING, WAITING
+from appliance.tasks.object_detection import DetectedObject
 from appliance.web import parsing
 from appliance.web.dialects import modelship_schemas as schemas
 from appliance.web.dialects.modelship import (
     EMBEDDING,
-    IMAGE,
     SENTIMENT,
     TEXT,
     WantedText,
@@ -30,11 +30,17 @@ from appliance.web.dialects.modelship import (
     text_model,
     wanted_text,
 )
+from appliance.web.dialects.modelship_boxes import (
+    OBJECTS,
+    detection_of,
+    detection_params,
+    detector_of,
+)
 from appliance.web.forms import read_form
 from appliance.web.openapi import Route
 from appliance.web.operation import Access, operation
 from appliance.web.patience import lent_thread
-from appliance.web.sent_files import sent_files
+from appliance.web.sent_files import fields_then_files, sent_files
 
 _STATUS = {
     WAITING: "queued",
@@ -43,11 +49,25 @@ _STATUS = {
     DEAD: "failed",
     CANCELLED: "failed",
 }
+_JOB_TYPES = {TEXT: "text", EMBEDDING: "text", OBJECTS: "object_detection"}
 _FORM = {
     "multipart/form-data": {
         "type": "object",
         "properties": {
             "files": {"type": "array", "items": {"type": "string", "format": "binary"}}
+        },
+        "required": ["files"],
+    }
+}
+_DETECT_FORM = {
+    "multipart/form-data": {
+        "type": "object",
+        "properties": {
+            "project_id": {"description": "Taken and forgotten: there are no projects here."},
+            "model_name": {"description": "A detector; ModelShip's own names mean the first."},
+            "confidence_threshold": {"type": "number"},
+            "use_sahi_slicing": {"type": "boolean"},
+            "files": {"type": "array", "items": {"type": "string", "format": "binary"}},
         },
         "required": ["files"],
     }
@@ -66,12 +86,19 @@ _PROBLEMS = (
 )
 
 
+class _Objects(msgspec.Struct):
+    """A detector's result; of other results nothing is read here."""
+
+    objects: tuple[DetectedObject, ...] | None = None
+
+
 class _Outcome(msgspec.Struct):
     file: str
     status: str
     label: str | None = None
     confidence: float | None = None
     duration_ms: float = 0.0
+    result: _Objects | None = None
     problem: dict[str, Any] | None = None
 
 
@@ -99,6 +126,7 @@ def routes(
     kept = BatchJobs(engine, batches, jobs, settings=settings, limits=limits)
     return (
         Route("/api/classify/batch", kept, "batch"),
+        Route("/api/classify/batch/detect", kept, "detect"),
         Route("/api/classify/text/batch", kept, "texts"),
         Route("/api/classify/jobs", kept, "jobs"),
         Route("/api/classify/jobs/{job_id}", kept, "job"),
@@ -130,7 +158,7 @@ class BatchJobs:
         query=schemas.BatchQuery,
         consumes=_FORM,
         result=schemas.BatchReply,
-        problems=_PROBLEMS,
+        problems=(*_PROBLEMS, errors.Conflict),
         tag="Guides",
         dialect="modelship",
     )
@@ -144,10 +172,31 @@ class BatchJobs:
             model = text_model(self._engine, caller, wanted, settings=self._settings)
         else:
             configured = self._settings.scene_model
-            model = model_for(self._engine, caller, IMAGE, configured=configured)
+            model = scene_model_for(self._engine, caller, configured=configured)
         with lent_thread(request):
             files = sent_files(request, most_files=self._limits.files, whole_types=())
             return self._submitted(request, model, files)
+
+    @operation(
+        summary="Detect objects in many pictures as a job (ModelShip)",
+        access=Access.DEVICE,
+        any_query=True,
+        consumes=_DETECT_FORM,
+        result=schemas.BatchReply,
+        problems=_PROBLEMS,
+        tag="Guides",
+        dialect="modelship",
+        description="The form's text fields come before its files.",
+    )
+    def on_post_detect(
+        self, request: falcon.Request, response: falcon.Response
+    ) -> schemas.BatchReply:
+        """Store the pictures and answer with the job; its results have `detections`."""
+        caller = request.context.caller
+        with lent_thread(request):
+            form, files = fields_then_files(request, most_files=self._limits.files)
+            model = detector_of(self._engine, caller, form, settings=self._settings)
+            return self._submitted(request, model, files, params=detection_params(form))
 
     @operation(
         summary="Classify many texts as a job (ModelShip)",
@@ -235,8 +284,9 @@ class BatchJobs:
         """Tell what became of each file; nothing before the job is completed."""
         job = self._jobs.view(request.context.caller, job_id)
         found = self._found(request, job).files
+        is_sliced = "tiles" in (job.params.get("params") or {})
         shown = [
-            _result(job.id, number, outcome)
+            _result(job.id, number, outcome, is_sliced=is_sliced)
             for number, outcome in enumerate(found, 1)
             if _is_wanted(outcome, query)
         ]
@@ -283,7 +333,7 @@ class BatchJobs:
         return schemas.JobReply(
             job_id=job.id,
             status=_STATUS[job.state],
-            job_type="text" if self._is_text(job.model) else "image",
+            job_type=self._type_of(job.model),
             total_items=total,
             completed_items=int(job.progress * total),
             progress_percentage=round(job.progress * 100, 2),
@@ -292,11 +342,11 @@ class BatchJobs:
             error_message=problem if is_failed else None,
         )
 
-    def _is_text(self, model: str) -> bool:
+    def _type_of(self, model: str) -> str:
         try:
-            return self._engine.task_of(model, None) in (TEXT, EMBEDDING)
+            return _JOB_TYPES.get(self._engine.task_of(model, None), "image")
         except errors.Problem:
-            return False  # deleted since
+            return "image"  # deleted since
 
     def _found(self, request: falcon.Request, job: JobView) -> _Batch:
         if job.state != DONE or job.kind != "batch":
@@ -310,8 +360,9 @@ def _is_wanted(outcome: _Outcome, query: schemas.ResultsQuery) -> bool:
     return (outcome.confidence or 0.0) >= query.confidence_threshold
 
 
-def _result(job_id: str, number: int, outcome: _Outcome) -> schemas.Result:
+def _result(job_id: str, number: int, outcome: _Outcome, *, is_sliced: bool) -> schemas.Result:
     is_ok = outcome.status == "ok"
+    objects = outcome.result.objects if outcome.result else None
     return schemas.Result(
         result_id=f"{job_id}-{number}",
         filename=outcome.file,
@@ -320,6 +371,11 @@ def _result(job_id: str, number: int, outcome: _Outcome) -> schemas.Result:
         processing_time=round(outcome.duration_ms / 1000, 3),
         status="success" if is_ok else "error",
         error_message=None if is_ok else str((outcome.problem or {}).get("detail", "")),
+        detections=(
+            msgspec.UNSET
+            if objects is None
+            else tuple(detection_of(one, is_sliced=is_sliced) for one in objects)
+        ),
     )
 
 

@@ -152,7 +152,7 @@ class ResultsQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one file."""
+    """What became of one file; `detections` where objects were looked for."""
 
     result_id: str
     filename: str
@@ -163,6 +163,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     error_message: str | None
     reviewed: bool = False
     ground_truth: str | None = None
+    detections: tuple[Detection, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ResultsSummary(msgspec.Struct, frozen=True, kw_only=True):

@@ -43,6 +43,7 @@ class Infer:
         summary="Run tensors through a model",
         access=Access.DEVICE,
         any_query=True,
+        takes_packed=True,
         consumes={
             _JSON: INFERENCE_REQUEST_SCHEMA,
             _OCTETS: _BINARY,

@@ -1,5 +1,6 @@
 """Access to every route: who calls is found before routing, what they may do right after it."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,7 +17,7 @@ from appliance.actions.callers import (
     require_role,
 )
 from appliance.actions.key_format import PREFIX
-from appliance.errors import Unauthenticated
+from appliance.errors import RateLimited, Unauthenticated
 from appliance.web.operation import Access, operation_of
 
 #: Names under which other products take keys in the address; none of ours is called so.
@@ -99,6 +100,8 @@ class AccessMiddleware:
         admission: Admission | None = request.context.admission
         try:
             if admission is not None and admission.fault is not None:
+                if isinstance(admission.fault, RateLimited):
+                    self._tell_guesses_are_spent(response, admission.fault)
                 raise admission.fault
             require_role(caller, _ROLES[needed])
         except Unauthenticated:
@@ -107,6 +110,12 @@ class AccessMiddleware:
             raise
         if "model" in params:
             require_model(caller, params["model"])
+
+    def _tell_guesses_are_spent(self, response: falcon.Response, fault: RateLimited) -> None:
+        """Tell of the limit of wrong keys, which is another than that of requests."""
+        wait_seconds = math.ceil(fault.retry_after_seconds or 1.0)
+        response.set_header("RateLimit-Policy", self._gate.guesses_policy)
+        response.set_header("RateLimit", f'"default";r=0;t={wait_seconds}')
 
     def _needed(self, request: falcon.Request, resource: object) -> Access | None:
         """Return what the operation asks for; None where Falcon itself will answer 405."""

@@ -26,7 +26,9 @@ class DeadQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadJob(msgspec.Struct, frozen=True, kw_only=True):
-    """One job that failed for good; `error` is its problem's sentence."""
+    """One job that failed for good; `error` is its problem's sentence, `retry_count` how often it
+    was tried again after the first attempt.
+    """
 
     job_id: str
     kind: str
@@ -168,7 +170,7 @@ def _dead(job: JobView) -> DeadJob:
         state=job.state,
         error=str((job.problem or {}).get("detail", "")),
         problem=job.problem,
-        retry_count=job.attempts,
+        retry_count=max(0, job.attempts - 1),
         created_at=job.created,
         failed_at=job.ended,
         payload=job.params,

@@ -19,9 +19,16 @@ _SWAGGER_FILES = {
     "swagger-ui-bundle.js": "text/javascript",
     "favicon-32x32.png": "image/png",
 }
+#: swagger-ui-bundle carries Swagger UI 4.15, which knows OpenAPI up to 3.0 and shows a
+#: document of 3.1 not at all. Under the other number it shows ours whole: of what 3.1 brought it
+#: merely leaves out hints, such as the types inside a fixed list.
 _START = """\
-window.onload = () => SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui",
-  deepLinking: true, validatorUrl: null});
+window.onload = async () => {
+  const answer = await fetch("/openapi.json");
+  const spec = await answer.json();
+  spec.openapi = "3.0.3";
+  SwaggerUIBundle({spec, dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null});
+};
 """
 _PAGE = """\
 <!doctype html><html lang="en"><head><meta charset="utf-8"><title>Inference appliance: API</title>

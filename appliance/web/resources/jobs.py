@@ -10,7 +10,7 @@ from msgspec import Meta
 from appliance import errors
 from appliance.actions.job_views import JobOutcome, JobPage, JobView
 from appliance.actions.jobs import Jobs
-from appliance.store.jobs import ENDED
+from appliance.store.jobs import ENDED, STATES
 from appliance.web.operation import Access, operation
 from appliance.web.patience import patience
 
@@ -29,11 +29,15 @@ _SHOWN_TYPES = {
 }
 
 
+#: Told in the schema only: the action knows the states and names them all in its refusal.
+_State = Annotated[str, Meta(extra_json_schema={"enum": list(STATES)})]
+
+
 class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which jobs, and which page of them."""
 
     state: Annotated[
-        tuple[str, ...],
+        tuple[_State, ...],
         Meta(description="waiting, running, done, dead or cancelled; several with commas."),
     ] = ()
     kind: Annotated[

@@ -1,10 +1,11 @@
 """POST …/evaluate, …/quantise, …/tune: how good and how fast a model is, found out by a job."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import falcon
 
-from appliance.actions.job_files import SentFile
+from appliance.actions.job_files import SentFile, at_least_one
 from appliance.actions.job_views import JobView
 from appliance.actions.jobs import Jobs
 from appliance.actions.submit_measurement import MeasurementSubmission, WantedMeasurement
@@ -75,11 +76,13 @@ class Measurements:
         + "Without labels the answers of both versions are compared. In a form, files whose name"
         " begins with `validation` measure and the others calibrate; else the data is split."
         " Query: `version`, `head`, `max_drop` (points of accuracy that may be lost),"
-        " `calibration_items`, `most_items`, `most_seconds`. The new version is kept if it is good"
-        " enough, and never activated." + _JOB,
+        " `calibration=recorded` (calibrate with inputs of this model that were kept; then a body"
+        " is not needed, and only measures), `calibration_items`, `most_items`, `most_seconds`."
+        " The new version is kept if it is good enough, and never activated." + _JOB,
         access=Access.OPERATOR,
         any_query=True,
         consumes=_CONSUMED,
+        body_required=False,
         result=JobView,
         status=202,
         headers=IDEMPOTENCY,
@@ -131,7 +134,7 @@ class Measurements:
                     kind=kind,
                     model=model,
                     told=told,
-                    files=map(_named, self._files(request)) if has_data else (),
+                    files=self._files(request, told) if has_data else (),
                     priority=wish.priority,
                     idempotency_key=request.get_header("Idempotency-Key"),
                     request_id=request.context.request_id,
@@ -139,10 +142,15 @@ class Measurements:
             )
         return answered(request, response, self._jobs, submitted, wait_seconds=wish.wait)
 
-    def _files(self, request: falcon.Request) -> Any:
-        return sent_files(
+    def _files(self, request: falcon.Request, told: Mapping[str, str]) -> Iterable[SentFile]:
+        is_recorded = told.get("calibration") == "recorded"
+        if is_recorded and not request.content_length:
+            return ()
+        files = sent_files(
             request, most_files=self._settings.files, whole_types=ZIP_TYPES | {_TABLE_TYPE}
         )
+        named = map(_named, files)
+        return named if is_recorded else at_least_one(named)
 
 
 def _named(file: SentFile) -> SentFile:

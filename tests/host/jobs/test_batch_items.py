@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from appliance.errors import InvalidInput, PayloadTooLarge, Problem, UnsupportedMedia
-from appliance.host.jobs.batch_items import Item, count_items, items, type_of
+from appliance.host.jobs.batch_items import Item, count_items, is_zip, items, type_of
 from appliance.host.jobs.contract import InputLimits, JobInput
 
 LIMITS = InputLimits(members=10, file_bytes=2_000_000)
@@ -145,3 +145,19 @@ def test_no_bytes_do_anything_but_items_and_problems(
             continue
         for item in items([one], LIMITS):
             assert item.problem is not None or isinstance(item.body, bytes)
+
+
+def test_a_member_without_a_name_is_an_item_like_others(tmp_path: Path) -> None:
+    packed = a_zip(("a", b"x"), ("bb", b"y"))
+    nameless = bytearray(packed)
+    at = nameless.find(b"PK\x01\x02")
+    nameless[at + 28 : at + 30] = b"\0\0"  # the name's length; the rest of it is no longer read
+    nameless[at + 30 : at + 32] = b"\1\0"  # as what an extra field is
+    found = read(an_input(tmp_path, bytes(nameless), "application/zip"))
+    assert [item.name for item in found] == ["unnamed", "bb"]
+
+
+def test_a_zip_is_known_by_its_name_too() -> None:
+    assert is_zip("a", "application/zip")
+    assert is_zip("A.ZIP", "application/octet-stream")
+    assert not is_zip("a.png", "image/png")

@@ -81,7 +81,7 @@ def test_layers_that_stay_as_they_are_are_told() -> None:
 def test_the_card_says_where_the_version_comes_from() -> None:
     text = card(FOUND)
     assert text.startswith("## INT8, made from version 3 on the appliance itself")
-    assert "300 calibration items" in text
+    assert "calibrated with 300 items" in text
     assert "activate" not in text
 
 
@@ -89,3 +89,9 @@ def test_files_are_written(tmp_path: Path) -> None:
     names = write_report(tmp_path, FOUND)
     assert sorted(names) == sorted(path.name for path in tmp_path.iterdir())
     assert "(comparison.png)" in (tmp_path / "report.md").read_text()
+
+
+def test_a_report_says_that_recorded_inputs_calibrated() -> None:
+    recorded = msgspec.structs.replace(FOUND, calibration="recorded")
+    assert "300 recorded inputs showed the range" in markdown(recorded)
+    assert "calibrated with 300 recorded inputs" in card(recorded)

@@ -42,13 +42,14 @@ def test_what_went_wrong_is_told_with_whether_to_try_again(
 ) -> None:
     word = attempt(order(tmp_path, act), silent)
     assert (word.kind, word.problem["slug"]) == ("failed", slug)
+    assert "by zero" not in word.problem["detail"]
     assert word.is_worth_retrying is is_worth_retrying
 
 
 def test_a_kind_that_is_not_there_is_our_own_fault(tmp_path: Path) -> None:
     missing = msgspec.structs.replace(order(tmp_path, "echo"), implementation="tests.gone:KIND")
     word = attempt(missing, silent)
-    assert "ModuleNotFoundError" in word.problem["detail"]
+    assert word.problem["slug"] == "internal"
     assert implementation_of("tests.job_kinds:KIND") is KIND
 
 
@@ -102,3 +103,16 @@ def test_an_order_survives_the_way_to_the_process(tmp_path: Path) -> None:
     sent = order(tmp_path, "echo")
     packed = msgspec.msgpack.encode(msgspec.to_builtins(sent))
     assert msgspec.convert(msgspec.msgpack.decode(packed), JobOrder) == sent
+
+
+def test_what_a_bug_was_stands_in_the_log_under_the_jobs_id_and_nowhere_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    wanted = order(tmp_path, "bug")
+    word = attempt(wanted, silent)
+    assert wanted.job_id in word.problem["detail"]
+    assert "ZeroDivisionError" not in word.problem["detail"]
+    (record,) = caplog.records
+    assert record.__dict__["job"] == wanted.job_id
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError

@@ -45,8 +45,11 @@ def changed(**changes: Any) -> TuneReport:
     return msgspec.structs.replace(FOUND, **changes)
 
 
-def test_it_says_when_there_is_nothing_to_gain() -> None:
-    assert "nothing to gain" in headline(FOUND)
+def test_where_the_usual_setting_is_best_nothing_has_to_be_done() -> None:
+    assert "no other is better here" in headline(FOUND)
+    text = markdown(FOUND)
+    assert "Nothing has to be done" in text
+    assert "model load" not in text
 
 
 def test_it_says_what_another_setting_gains_and_costs() -> None:
@@ -65,7 +68,7 @@ def test_the_report_shows_every_setting_and_why_some_are_not_chosen() -> None:
     assert "| batches of 2 |" in text
     assert "| computed in bf16 |" in text
     assert "never chosen here" in text
-    assert "appliance model load cats" in text
+    assert "appliance model load cats" in markdown(changed(chosen=ALONE))
     assert "95 of 100 inferences within 7 ms" in markdown(changed(latency_ms=7.0))
 
 

@@ -258,6 +258,16 @@ def test_a_scene_is_the_classifiers_best_label(served: Served) -> None:
         assert (document["confidence"], document["command"]) == (0.7, "scene")
 
 
+def test_of_several_classifiers_none_is_guessed(database: Database) -> None:
+    clock = ManualClock()
+    served = Served(database, clock)
+    served.engine.statuses.append(a_status("vehicle-type", 1))
+    answer = served.post("/v1/vision/scene", image(), key=served.key)
+    assert (answer.status_code, answer.json["success"], answer.json["code"]) == (409, False, 409)
+    assert "scenes, vehicle-type" in answer.json["error"]
+    assert "dialects.scene_model" in answer.json["error"]
+
+
 def test_a_model_that_is_not_served_is_told_as_such(served: Served) -> None:
     served.engine.fault = ModelUnavailable("yolox@2 is starting.")
     answer = served.post(DETECT, image(), key=served.key)

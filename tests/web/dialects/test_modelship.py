@@ -185,6 +185,13 @@ def test_slicing_looks_at_tiles(here: Here) -> None:
     }
 
 
+def test_a_picture_with_its_boxes_is_had_elsewhere(here: Here) -> None:
+    answer = here.routed.get(f"{C}/annotated/annotated_17.jpg")
+    assert (answer.status_code, list(answer.json)) == (404, ["detail"])
+    assert "/api/v1/models/{model}/predict" in answer.json["detail"]
+    assert "Accept: image/jpeg" in answer.json["detail"]
+
+
 def test_a_detector_may_be_named(here: Here) -> None:
     here.engine.result = OBJECTS
     named = here.post("/image/detect", a_file(b"x"), field("model_name", "yolox"))

@@ -16,6 +16,7 @@ from appliance.store import job_queue
 from appliance.store.job_queue import lease_of
 from appliance.store.jobs import StoredResult
 from appliance.web.dialects import modelship, modelship_jobs
+from appliance.web.dialects.modelship_boxes import OBJECTS
 from tests.actions.examples import OPERATOR, StubEngine, a_device, a_status
 from tests.job_parts import Bench, active, bench
 from tests.web.routed import Routed, a_file, form
@@ -42,6 +43,7 @@ class Here:
         self.parts = parts
         self.engine = StubEngine(
             a_status("scenes", 4),
+            a_status("boxes", 2, task=OBJECTS),
             a_status("sentiment", 1, task=modelship.TEXT, labels={"s": ("good", "bad")}),
             a_status(
                 "any-labels",
@@ -204,6 +206,81 @@ def test_texts_become_a_job_of_the_text_model(here: Here) -> None:
     other = here.post("/text/batch", texts, categories).json
     view = here.parts.view(other["job_id"])
     assert (view.model, view.params["params"]) == ("any-labels", {"labels": ["a", "b"]})
+
+
+FOUND = {
+    "width": 640,
+    "height": 480,
+    "objects": [
+        {
+            "label": "car",
+            "class_id": 2,
+            "confidence": 0.9,
+            "box": {"x1": 1, "y1": 2, "x2": 11, "y2": 22},
+        }
+    ],
+}
+
+
+def a_field(name: str, value: str) -> tuple[str, bytes]:
+    return f'Content-Disposition: form-data; name="{name}"', value.encode()
+
+
+def test_pictures_to_look_for_objects_in_become_a_job_of_the_detector(here: Here) -> None:
+    answer = here.post(
+        "/batch/detect",
+        a_field("project_id", "3"),
+        a_field("model_name", "yolo8n"),
+        a_field("confidence_threshold", "0.5"),
+        a_field("use_sahi_slicing", "true"),
+        a_file(b"x", field="files"),
+        a_file(b"y", field="files"),
+    )
+    assert (answer.status_code, answer.json["total_items"]) == (200, 2)
+    job_id = answer.json["job_id"]
+    view = here.parts.view(job_id)
+    assert (view.model, len(view.inputs)) == ("boxes", 2)
+    assert view.params["params"] == {"threshold": "0.5", "tiles": "auto", "overlap": "0.2"}
+    assert here.routed.get(f"{C}/jobs/{job_id}").json["job_type"] == "object_detection"
+    here.finish(
+        [{"file": "a.jpg", "status": "ok", "label": "car", "confidence": 0.9, "result": FOUND}]
+    )
+    (one,) = here.routed.get(f"{C}/results/{job_id}").json["results"]
+    assert (one["filename"], one["predicted_label"], one["confidence"]) == ("a.jpg", "car", 90.0)
+    (found,) = one["detections"]
+    assert (found["class_name"], found["bbox"]["width"], found["sahi_detected"]) == (
+        "car",
+        10,
+        True,
+    )
+
+
+def test_results_of_labels_have_no_detections(here: Here) -> None:
+    job_id = here.submitted()
+    here.finish([{**OUTCOMES[0], "result": {"predictions": [{"label": "truck"}]}}])
+    (one,) = here.routed.get(f"{C}/results/{job_id}").json["results"]
+    assert "detections" not in one
+
+
+@pytest.mark.parametrize(
+    ("parts", "status", "words"),
+    [
+        ((a_field("project_id", "1"),), 422, "no files"),
+        ((a_file(b"x", field="files"), a_field("model_name", "boxes")), 422, "before the files"),
+        ((a_field("a", "1"), a_field("a", "2"), a_file(b"x")), 422, "twice"),
+        ((a_field("model_name", "scenes"), a_file(b"x")), 422, "does not detect"),
+        ((a_field("confidence_threshold", "7"), a_file(b"x")), 422, "from 0 to 1"),
+        ((a_field("note", "x" * 5000), a_file(b"x")), 422, "4,096 bytes"),
+        ((), 422, "no files"),
+    ],
+)
+def test_a_wrong_form_of_pictures_leaves_no_job(
+    here: Here, parts: Any, status: int, words: str
+) -> None:
+    answer = here.post("/batch/detect", *parts)
+    assert (answer.status_code, list(answer.json)) == (status, ["detail"])
+    assert words in answer.json["detail"]
+    assert here.routed.get(f"{C}/jobs").json["jobs"] == []
 
 
 @pytest.mark.parametrize(

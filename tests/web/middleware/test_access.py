@@ -226,6 +226,9 @@ def test_guessing_keys_ends_in_429_while_good_keys_go_on(parts):
     assert statuses[0] == 401
     assert statuses[-1] == 429
     assert set(statuses) == {401, 429}
+    answer = parts.get("/device", new_key()[0])
+    assert answer.headers["RateLimit-Policy"] == '"default";q=100;w=100'
+    assert answer.headers["RateLimit"].startswith('"default";r=0;t=')
     assert parts.get("/device", good).status_code == 200
 
 

@@ -14,7 +14,7 @@ def test_dead_jobs_are_listed_with_why(parts: Bench, routed: Routed) -> None:
     page = routed.get(DLQ).json
     assert (page["total"], page["next_cursor"]) == (1, None)
     (one,) = page["jobs"]
-    assert (one["job_id"], one["error"], one["retry_count"]) == (job_id, "signal 11", 1)
+    assert (one["job_id"], one["error"], one["retry_count"]) == (job_id, "signal 11", 0)
     assert routed.get(f"{DLQ}/{job_id}").json == one
     assert routed.get(f"{DLQ}/{alive}").status_code == 404
 

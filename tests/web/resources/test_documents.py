@@ -53,6 +53,18 @@ def test_the_page_may_run_only_its_own_scripts(served: Routed) -> None:
     assert not re.search(r"<script>|<script [^>]*>[^<]", page.text), "no script inside the page"
 
 
+def test_the_page_is_handed_the_document_under_a_version_it_shows(served: Routed) -> None:
+    """For another version than 3.0.n this Swagger UI shows a sentence, and not one operation."""
+    bundle = served.get("/docs/swagger-ui-bundle.js").text
+    known = re.search(r'openapi"\);return"string"==typeof t&&\(.{1,40}\(t,"(.+?)"\)', bundle)
+    assert known is not None, "another Swagger UI: find out which versions it shows"
+    script = served.get("/docs/start.js").text
+    handed = re.search(r'spec\.openapi = "(.+)";', script)
+    assert handed is not None
+    assert handed[1].startswith(known[1])
+    assert "SwaggerUIBundle({spec," in script
+
+
 def test_the_pages_script_asks_for_this_appliances_document(served: Routed) -> None:
     script = served.get("/docs/start.js")
     assert script.headers["content-type"].startswith("text/javascript")

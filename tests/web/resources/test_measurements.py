@@ -6,14 +6,17 @@ from typing import cast
 
 import pytest
 
+from appliance.actions.recorded_data import RecordedData
 from appliance.actions.submit_job import JobSubmission
 from appliance.actions.submit_measurement import MeasurementSubmission
+from appliance.clock import ManualClock
 from appliance.engine.engine import Engine
 from appliance.store import jobs
 from appliance.web.openapi import Route
 from appliance.web.resources.measurements import Measurements
 from tests.actions.examples import StubEngine
-from tests.job_parts import ADMIN, SETTINGS, Bench, active, bench
+from tests.actions.input_examples import Keeping
+from tests.job_parts import ADMIN, SETTINGS, Bench, a_zip, active, bench
 from tests.web.routed import Routed, a_file, form
 
 PATH = "/api/v1/models/vehicle-type"
@@ -36,7 +39,15 @@ def routed(parts: Bench) -> Routed:
         news=parts.news,
         resolve_version=active,
     )
-    measurements = MeasurementSubmission(cast("Engine", StubEngine()), submission)
+    keeping = Keeping(parts.directory, parts.database, ManualClock())
+    recorded = RecordedData(
+        keeping.keeper,
+        parts.database,
+        scratch=parts.directory,
+        most_file_bytes=1_000_000,
+        most_bytes=1_000_000,
+    )
+    measurements = MeasurementSubmission(cast("Engine", StubEngine()), submission, recorded)
     resource = Measurements(measurements, parts.jobs, SETTINGS)
     verbs = ("evaluate", "quantise", "tune")
     routes = (Route(f"/api/v1/models/{{model}}/{verb}", resource, verb) for verb in verbs)
@@ -56,7 +67,8 @@ def test_data_is_taken_as_a_form_or_whole(parts: Bench, routed: Routed, verb: st
     assert len(stored.inputs) == 2
     assert stored.params["head"] == "type"
     assert stored.params["params"] == {"top_k": "3"}
-    whole = routed.post(f"{PATH}/{verb}", b"PK", headers={"Content-Type": "application/zip"})
+    packed = a_zip({"a.png": b"x"})
+    whole = routed.post(f"{PATH}/{verb}", packed, headers={"Content-Type": "application/zip"})
     assert whole.status_code == 202
 
 
@@ -97,6 +109,24 @@ def test_a_query_that_does_not_fit_is_refused_and_nothing_kept(
     assert list(parts.files.root.glob("*")) == []
 
 
+@pytest.mark.parametrize("verb", ["evaluate", "quantise"])
+def test_a_form_without_files_is_refused_and_nothing_kept(
+    parts: Bench, routed: Routed, verb: str
+) -> None:
+    body, header = form()
+    answer = routed.post(f"{PATH}/{verb}", body, headers=header)
+    assert answer.status_code in (400, 422), answer.text
+    assert list(parts.files.root.glob("*")) == []
+
+
 def test_other_data_is_refused(routed: Routed) -> None:
     answer = routed.post(f"{PATH}/evaluate", b"x", headers={"Content-Type": "image/png"})
     assert answer.status_code == 415
+
+
+def test_quantising_from_recorded_inputs_needs_no_body_but_inputs(routed: Routed) -> None:
+    answer = routed.post(f"{PATH}/quantise", query_string="calibration=recorded")
+    assert answer.status_code == 409, answer.text
+    assert "Only 0 inputs" in answer.json["detail"]
+    without = routed.post(f"{PATH}/quantise")
+    assert without.status_code == 415

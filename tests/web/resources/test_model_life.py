@@ -126,9 +126,9 @@ def test_a_model_is_unloaded_and_loaded(served: Routed, database: Database) -> N
     ("spread", "words"),
     [
         ({"traffic": {"1": 90, "2": 20}}, "add up to 110 %"),
-        ({"traffic": {"1": 100, "x": 0}}, "matching regex"),
+        ({"traffic": {"1": 100, "x": 0}}, "number of a version"),
         ({"traffic": {"1": 101}}, "<= 100"),
-        ({"shadow": "0"}, "matching regex"),
+        ({"shadow": "0"}, "number of a version"),
     ],
 )
 def test_shares_that_make_no_whole_are_refused(
