@@ -34,8 +34,9 @@ def source(machine: Machine, package: Path) -> Machine:
 @pytest.mark.timeout(MOST_SECONDS + 60)
 def test_debian_s_tester_passes_every_test(source: Machine, package: Path) -> None:
     done = source.run(
-        f"autopkgtest --apt-upgrade -o /root/autopkgtest -B /root/{package.name} {SOURCE}/"
-        " -- null 2>&1",
+        # Debian 13's null tester does not claim to be a container; this machine is one.
+        "autopkgtest --ignore-restrictions=isolation-container -o /root/autopkgtest"
+        f" -B /root/{package.name} {SOURCE}/ -- null 2>&1",
         is_checked=False,
         most_seconds=MOST_SECONDS,
     )

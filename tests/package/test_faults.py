@@ -209,6 +209,30 @@ def test_a_clock_that_jumps_disturbs_no_answer_and_deletes_nothing(
     assert kept <= recorded(box)
 
 
+# --- another machine
+
+
+def test_a_copy_to_another_machine_that_fails_fails_the_unit_and_keeps_the_backup(
+    box: Machine,
+) -> None:
+    unit = "inference-appliance-backup.service"
+    example = "/usr/share/doc/inference-appliance/examples/offsite-backup.conf"
+    drop_in = f"/etc/systemd/system/{unit}.d/offsite.conf"
+    # The example by its own instructions; nothing answers there, and rsync is not even installed.
+    box.run(f"install -D -m 0644 {example} {drop_in}; systemctl daemon-reload")
+    before = int(box.say("ls /var/backups/inference-appliance | grep -c backup$; true"))
+    try:
+        assert box.run(f"systemctl start {unit}", is_checked=False).returncode != 0
+        assert box.unit("ActiveState", unit) == "failed"
+        after = int(box.say("ls /var/backups/inference-appliance | grep -c backup$"))
+        assert after == before + 1
+        box.run(f"printf '[Service]\\nExecStartPost=\\n' > {drop_in}; systemctl daemon-reload")
+        box.run(f"systemctl start {unit}")
+        assert box.unit("Result", unit) == "success"
+    finally:
+        box.run(f"rm {drop_in}; systemctl daemon-reload; systemctl reset-failed {unit}")
+
+
 # --- reboot
 
 
