@@ -88,7 +88,9 @@ def verify(file: Path, *, is_json: bool) -> None:
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--json", "is_json", is_flag=True, help="Print JSON.")
-@click.option("--stopped", "is_stopped", is_flag=True, hidden=True)
+@click.option(
+    "--stopped", "is_stopped", is_flag=True, hidden=True, help="The caller stopped the service."
+)
 @click.pass_context
 def restore(context: click.Context, file: Path, *, is_json: bool, is_stopped: bool) -> None:
     """Bring back the state in a backup FILE.
