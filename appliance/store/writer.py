@@ -18,9 +18,8 @@ from appliance.store.transaction import Batch, Item, Row, Work, run_batch
 
 log = logging.getLogger("appliance.store")
 
-#: Rows nobody waits for are gathered this long, so that one fsync serves many: at 60 predictions a
-#: second 10 ms would still mean a commit, and three times waking up, for each of them.
-GATHER_SECONDS = 0.040
+#: Rows nobody waits for are gathered this long, so that one fsync serves many.
+GATHER_SECONDS = 0.010
 ITEMS_PER_COMMIT = 64
 ROWS_PER_COMMIT = 1024
 #: How long rows of `submit_latest` may be replaced by newer ones before they are written.
