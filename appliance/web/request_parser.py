@@ -302,7 +302,10 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         consumed = receiver.received(data)
         self.body_bytes_received += consumed
         if isinstance(receiver, ChunkedBody) and receiver.promised_bytes > self._most_body_bytes:
-            raise PayloadTooLarge(f"A body may have {self._most_body_bytes} bytes here.")
+            raise PayloadTooLarge(
+                f"The body goes on beyond {self._most_body_bytes} bytes, the most here (section"
+                " [limits] of the configuration)."
+            )
         if receiver.completed:
             self.completed = True
             if self.chunked:  # the application sees a body of known length
