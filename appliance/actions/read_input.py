@@ -1,5 +1,6 @@
 """Read one kept input again: who asked for it may, and an admin, which leaves a trace."""
 
+from contextlib import ExitStack
 from typing import IO, NamedTuple
 
 from appliance.actions import audit, find_predictions
@@ -38,18 +39,20 @@ class InputReading:
         is_own = caller.key_id is not None and caller.key_id == row.key_id
         if not is_own:
             require_role(caller, Role.ADMIN)
-        stream = self._opened(row.model, row.id, row.input_bytes)
-        media = type_of_input(row.content_type, stream.read(HEAD_BYTES))
-        stream.seek(0)
-        if not is_own:
-            audit.record(
-                self._database,
-                caller,
-                action="prediction.input",
-                subject=row.id,
-                detail={"model": row.model, "sent_by": row.key_name},
-                clock=self._clock,
-            )
+        with ExitStack() as opened:
+            stream = opened.enter_context(self._opened(row.model, row.id, row.input_bytes))
+            media = type_of_input(row.content_type, stream.read(HEAD_BYTES))
+            stream.seek(0)
+            if not is_own:
+                audit.record(
+                    self._database,
+                    caller,
+                    action="prediction.input",
+                    subject=row.id,
+                    detail={"model": row.model, "sent_by": row.key_name},
+                    clock=self._clock,
+                )
+            opened.pop_all()  # from here on it is the caller's to close
         return FoundInput(stream, row.input_bytes, media, row.id + suffix_of(media))
 
     def _opened(self, model: str, prediction_id: str, size: int) -> IO[bytes]:

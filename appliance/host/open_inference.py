@@ -78,12 +78,27 @@ def answer(
         request, arrays, model=model.name, version=str(model.version), labels=model.labels
     )
     ended = time.perf_counter()
+    timing = (decoded - started, inferred - decoded, ended - inferred)
+    gist_of = (arrays, model.labels) if header.get("compare") else None
+    return reply_header(request, timing, json_bytes=json_bytes, gist_of=gist_of), encoded
+
+
+def reply_header(
+    request: InferRequest,
+    timing: tuple[float, float, float],
+    *,
+    json_bytes: int | None,
+    gist_of: tuple[Mapping[str, Array], Mapping[str, Sequence[str]]] | None,
+) -> dict[str, Any]:
+    """Given a request, the seconds its three parts took and, where the answer is to be compared,
+    its arrays and labels, return the header of the reply as `answer` describes it.
+    """
     reply: dict[str, Any] = {
         "json_bytes": json_bytes,
         "batch": request.batch,
         "id": request.id,
-        "timing": (decoded - started, inferred - decoded, ended - inferred),
+        "timing": timing,
     }
-    if header.get("compare"):
-        reply["label"], reply["confidence"] = gist(arrays, model.labels)
-    return reply, encoded
+    if gist_of is not None:
+        reply["label"], reply["confidence"] = gist(*gist_of)
+    return reply

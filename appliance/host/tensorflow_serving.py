@@ -6,8 +6,7 @@ from typing import Any
 
 from appliance.host import tensorflow_request, tensorflow_response
 from appliance.host.infer_request import fitted_request
-from appliance.host.open_inference import TensorModel
-from appliance.host.tensor_gist import gist
+from appliance.host.open_inference import TensorModel, reply_header
 
 
 def answer(
@@ -41,15 +40,9 @@ def answer(
         labels=model.labels,
     )
     ended = time.perf_counter()
-    reply: dict[str, Any] = {
-        "json_bytes": None,
-        "batch": request.batch,
-        "id": request.id,
-        "timing": (decoded - started, inferred - decoded, ended - inferred),
-    }
-    if header.get("compare"):
-        reply["label"], reply["confidence"] = gist(arrays, model.labels)
-    return reply, encoded
+    timing = (decoded - started, inferred - decoded, ended - inferred)
+    gist_of = (arrays, model.labels) if header.get("compare") else None
+    return reply_header(request, timing, json_bytes=None, gist_of=gist_of), encoded
 
 
 def _rows(arrays: Mapping[str, Any]) -> int:

@@ -1,6 +1,8 @@
 """What the tests of kept inputs share: predictions of any age, and a keeper over a real disk."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from appliance.store import predictions
 from appliance.store.database import Database
 from appliance.store.disk import DiskWatch
 from appliance.store.kept_inputs import KeptInputs
+from tests.access_parts import opened
 from tests.actions.examples import a_prediction
 
 DAY_SECONDS = 86400.0
@@ -73,3 +76,13 @@ class Keeping:
         """Return the ids of what is on the disk once nothing waits any more."""
         assert self.keeper.flush()
         return [one.id for one in self.files.listed()]
+
+
+@contextmanager
+def keeping_in(directory: Path) -> Iterator[Keeping]:
+    """Given a state directory, yield a keeper over it, not started; at the end it is stopped."""
+    clock = ManualClock()
+    with opened(directory, clock) as database:
+        found = Keeping(directory, database, clock)
+        yield found
+        found.keeper.stop()

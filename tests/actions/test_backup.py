@@ -17,6 +17,7 @@ from appliance.store.database import Database
 from appliance.store.disk import DiskWatch
 from tests.access_parts import opened
 from tests.actions.examples import ADMIN, a_prediction
+from tests.rotten_backup import let_rot
 
 DAY_SECONDS = 86400
 
@@ -113,9 +114,7 @@ def test_only_listed_backups_can_be_checked(backups: Backups, name: str) -> None
 def test_a_backup_that_rotted_is_told(backups: Backups) -> None:
     made = backups.create(ADMIN, with_models=False)
     path = Path(made.path)
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    path.write_bytes(content)
+    let_rot(path)
     with pytest.raises(BackupInvalid):
         backups.check(made.name)
     with pytest.raises(BackupInvalid):

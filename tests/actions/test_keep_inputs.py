@@ -9,19 +9,15 @@ from typing import Any
 import pytest
 
 from appliance.actions import keep_inputs
-from appliance.clock import ManualClock
 from appliance.config import History
 from appliance.store import retention
-from tests.access_parts import opened
-from tests.actions.input_examples import DAY_SECONDS, PICTURE, Keeping, an_id
+from tests.actions.input_examples import DAY_SECONDS, PICTURE, Keeping, an_id, keeping_in
 
 
 @pytest.fixture
 def keeping(tmp_path: Path) -> Iterator[Keeping]:
-    with opened(tmp_path / "state", ManualClock()) as database:
-        found = Keeping(tmp_path / "state", database, ManualClock())
+    with keeping_in(tmp_path / "state") as found:
         yield found
-        found.keeper.stop()
 
 
 def test_an_input_is_kept_as_it_came_for_its_owner_alone(keeping: Keeping) -> None:

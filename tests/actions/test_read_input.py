@@ -7,20 +7,17 @@ import pytest
 
 from appliance.actions import audit
 from appliance.actions.read_input import InputReading
-from appliance.clock import ManualClock
 from appliance.errors import Forbidden, NotFound
-from tests.access_parts import opened
+from tests.access_parts import edit
 from tests.actions.examples import ADMIN, OPERATOR, a_device
-from tests.actions.input_examples import PICTURE, Keeping
+from tests.actions.input_examples import PICTURE, Keeping, keeping_in
 
 
 @pytest.fixture
 def keeping(tmp_path: Path) -> Iterator[Keeping]:
-    with opened(tmp_path / "state", ManualClock()) as database:
-        found = Keeping(tmp_path / "state", database, ManualClock())
+    with keeping_in(tmp_path / "state") as found:
         found.keeper.start()
         yield found
-        found.keeper.stop()
 
 
 @pytest.fixture
@@ -76,3 +73,18 @@ def test_an_input_that_is_not_kept_or_was_cut_short_is_not_there(
         reading.read(ADMIN, prediction_id)
     with pytest.raises(NotFound):
         reading.read(ADMIN, "no such id")
+
+
+def test_what_cannot_be_written_down_is_not_read_and_not_left_open(
+    keeping: Keeping, reading: InputReading
+) -> None:
+    prediction_id = keeping.remember()
+    keeping.kept()
+    edit(
+        keeping.database,
+        "CREATE TRIGGER broken BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'broken'); END",
+    )
+    with pytest.raises(Exception, match="broken"):
+        reading.read(ADMIN, prediction_id)
+    file = keeping.files.path("vehicle-type", prediction_id)
+    assert file not in [link.resolve() for link in Path("/proc/self/fd").iterdir()]

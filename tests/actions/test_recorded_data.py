@@ -8,20 +8,16 @@ from typing import Any
 import pytest
 
 from appliance.actions.recorded_data import LEAST_ITEMS, RecordedData
-from appliance.clock import ManualClock
 from appliance.config import History
 from appliance.errors import Conflict
-from tests.access_parts import opened
-from tests.actions.input_examples import PICTURE, Keeping
+from tests.actions.input_examples import PICTURE, Keeping, keeping_in
 
 
 @pytest.fixture
 def keeping(tmp_path: Path) -> Iterator[Keeping]:
-    with opened(tmp_path / "state", ManualClock()) as database:
-        found = Keeping(tmp_path / "state", database, ManualClock())
+    with keeping_in(tmp_path / "state") as found:
         found.keeper.start()
         yield found
-        found.keeper.stop()
 
 
 def recorded(keeping: Keeping, tmp_path: Path, **bounds: int) -> RecordedData:

@@ -14,6 +14,7 @@ from appliance.store.database import FILE_NAME, Database
 from appliance.store.integrity import InstanceLock
 from tests.access_parts import opened
 from tests.actions.examples import a_prediction
+from tests.rotten_backup import let_rot
 
 
 @pytest.fixture
@@ -116,9 +117,7 @@ def test_nothing_is_touched_while_an_appliance_runs(
 def test_an_unsound_backup_changes_nothing(
     saved: Path, state_dir: Path, clock: ManualClock
 ) -> None:
-    content = bytearray(saved.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    saved.write_bytes(content)
+    let_rot(saved)
     with pytest.raises(BackupInvalid):
         restore_and_prove(saved, state_dir, clock=clock, starts=never)
     assert says(state_dir, clock) == "later"

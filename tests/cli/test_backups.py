@@ -26,6 +26,7 @@ from appliance.web.resources.backups import BackupsResource
 from tests.access_parts import opened
 from tests.actions.examples import ADMIN, a_prediction
 from tests.end_to_end.running import GENEROUS
+from tests.rotten_backup import let_rot
 from tests.web.doors import door_at
 
 Run = Callable[..., Result]
@@ -145,9 +146,7 @@ def test_verify_needs_no_running_appliance(saved: Path, run: Run) -> None:
 
 
 def test_verify_tells_a_backup_that_rotted(saved: Path, run: Run) -> None:
-    content = bytearray(saved.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    saved.write_bytes(content)
+    let_rot(saved)
     with pytest.raises(BackupInvalid):
         run(commands.verify, str(saved))
 

@@ -1,14 +1,13 @@
 """Machines for the tests of the package; without APPLIANCE_PACKAGE_TESTS=1 none is booted."""
 
 import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.package.machine import ROOT, Machine, Unbootable, why_unbootable
+from tests.package.repack import repacked
 
 #: The version a second package has, so that there is something to upgrade to.
 NEXT_VERSION = "0.1.0+next1"
@@ -29,18 +28,8 @@ def package() -> Path:
 
 @pytest.fixture(scope="session")
 def next_package(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same package as a later version; packed again without compression, to save minutes."""
-    directory = tmp_path_factory.mktemp("next")
-    tree = directory / "tree"
-    subprocess.run(["dpkg-deb", "-R", package, tree], check=True)
-    control = tree / "DEBIAN" / "control"
-    lines = control.read_text().splitlines()
-    lines = [f"Version: {NEXT_VERSION}" if each.startswith("Version:") else each for each in lines]
-    control.write_text("\n".join(lines) + "\n")
-    target = directory / f"inference-appliance_{NEXT_VERSION}_amd64.deb"
-    subprocess.run(["dpkg-deb", "-Znone", "-b", tree, target], check=True, capture_output=True)
-    shutil.rmtree(tree)
-    return target
+    """The same package as a later version."""
+    return repacked(package, tmp_path_factory.mktemp("next"), NEXT_VERSION, lambda tree: None)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """A Debian without systemd as its first process and without a network: what a container is."""
 
-import os
-import subprocess
 from pathlib import Path
 
 from tests.package.machine import Machine, Unbootable
@@ -12,20 +10,7 @@ class Container(Machine):
 
     def boot(self) -> None:
         """Start it; its only process waits for ever."""
-        command = [
-            *("systemd-nspawn", "-q", "-D", str(self.root), "--register=no", "--keep-unit"),
-            *("--as-pid2", "--private-network", f"--machine={self._name}"),
-            *("sleep", "infinity"),
-        ]
-        with self._log.open("ab") as log:
-            self._nspawn = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
-                start_new_session=True,
-            )
+        self._spawn("--as-pid2", "sleep", "infinity")
         self.wait_for(self._has_sleeper, "the container's first process")
 
     def _has_sleeper(self) -> bool:

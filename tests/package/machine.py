@@ -103,21 +103,8 @@ class Machine:
 
     def boot(self) -> None:
         """Boot and wait until systemd says that everything runs."""
-        command = [
-            *("systemd-nspawn", "-q", "-D", str(self.root), "--register=no", "--keep-unit"),
-            *("--boot", "--console=read-only", "--private-network", f"--machine={self._name}"),
-        ]
         self.leader = 0
-        with self._log.open("ab") as log:
-            self._nspawn = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
-                preexec_fn=_own_cgroup,
-                start_new_session=True,
-            )
+        self._spawn("--boot", "--console=read-only")
         self.wait_for(self._has_leader, "the machine's systemd")
         self.run("systemctl is-system-running --wait", is_checked=False)
 
@@ -194,6 +181,23 @@ class Machine:
         picture = ROOT / "docs" / "samples" / "truck.jpg"
         command = ["nsenter", "-t", str(self.leader), "-n", sys.executable, str(HAMMER)]
         return Hammer([*command, str(seconds), str(threads), str(picture)], key)
+
+    def _spawn(self, *arguments: str) -> None:
+        """Start systemd-nspawn over the root, without a network, and return at once."""
+        command = [
+            *("systemd-nspawn", "-q", "-D", str(self.root), "--register=no", "--keep-unit"),
+            *("--private-network", f"--machine={self._name}", *arguments),
+        ]
+        with self._log.open("ab") as log:
+            self._nspawn = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+                preexec_fn=_own_cgroup,
+                start_new_session=True,
+            )
 
     def _has_leader(self) -> bool:
         assert self._nspawn is not None

@@ -18,6 +18,7 @@ from appliance.store.backup import Content
 from appliance.store.database import FILE_NAME, Database
 from appliance.store.disk import DiskWatch
 from appliance.store.migrations import LATEST
+from tests.rotten_backup import let_rot
 from tests.store.conftest import OpenDatabase
 from tests.store.examples import a_key, a_prediction, wait_until
 from tests.store.kill import require_strace, run_until
@@ -180,12 +181,6 @@ def _truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def _flip_a_bit(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 3] ^= 0x10
-    path.write_bytes(content)
-
-
 def _empty(path: Path) -> None:
     path.write_bytes(b"")
 
@@ -231,7 +226,7 @@ def _no_manifest(path: Path) -> None:
     "spoil",
     [
         _truncate,
-        _flip_a_bit,
+        let_rot,
         _empty,
         _other_product,
         _newer_format,

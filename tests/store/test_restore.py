@@ -20,6 +20,7 @@ from appliance.store.copies import check_copy, copy_database
 from appliance.store.database import FILE_NAME
 from appliance.store.migrate import migrate
 from appliance.store.migrations import LATEST, MIGRATIONS
+from tests.rotten_backup import let_rot
 from tests.store.conftest import OpenDatabase
 from tests.store.examples import NOON, a_prediction
 from tests.store.test_backup import _rewrite
@@ -135,9 +136,7 @@ def test_a_backup_without_model_files_leaves_the_models_alone(
 def test_an_unsound_backup_changes_nothing(
     saved: Path, state_dir: Path, open_database: OpenDatabase
 ) -> None:
-    content = bytearray(saved.read_bytes())
-    content[len(content) // 2] ^= 1
-    saved.write_bytes(content)
+    let_rot(saved)
     before = sorted(path.name for path in state_dir.iterdir())
     with pytest.raises(errors.BackupInvalid):
         _restore(saved, state_dir)

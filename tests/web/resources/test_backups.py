@@ -15,6 +15,7 @@ from appliance.web.openapi import Route
 from appliance.web.operation import Access, operation_of
 from appliance.web.resources.backups import BackupCheckResource, BackupsResource
 from tests.access_parts import opened
+from tests.rotten_backup import let_rot
 from tests.web.routed import Routed
 
 PATH = "/api/v1/backups"
@@ -96,9 +97,7 @@ def test_a_full_disk_is_told_as_507(served: Routed, disk: DiskWatch) -> None:
 
 def test_a_backup_that_rotted_is_told_as_422(served: Routed) -> None:
     made = served.post(PATH).json
-    content = bytearray(Path(made["path"]).read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    Path(made["path"]).write_bytes(content)
+    let_rot(Path(made["path"]))
     answer = served.get(f"{PATH}/{made['name']}")
     assert (answer.status_code, answer.json["type"]) == (422, "/problems/backup-invalid")
 

@@ -6,12 +6,10 @@ from pathlib import Path
 import pytest
 
 from appliance.actions.read_input import InputReading
-from appliance.clock import ManualClock
 from appliance.web.openapi import Route
 from appliance.web.resources.prediction_input import PredictionInput
-from tests.access_parts import opened
 from tests.actions.examples import a_device
-from tests.actions.input_examples import PICTURE, Keeping
+from tests.actions.input_examples import PICTURE, Keeping, keeping_in
 from tests.web.routed import Routed
 
 PATH = "/api/v1/predictions"
@@ -19,11 +17,9 @@ PATH = "/api/v1/predictions"
 
 @pytest.fixture
 def keeping(tmp_path: Path) -> Iterator[Keeping]:
-    with opened(tmp_path / "state", ManualClock()) as database:
-        found = Keeping(tmp_path / "state", database, ManualClock())
+    with keeping_in(tmp_path / "state") as found:
         found.keeper.start()
         yield found
-        found.keeper.stop()
 
 
 @pytest.fixture
