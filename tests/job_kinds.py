@@ -1,5 +1,6 @@
 """Kinds of job for tests, which the runner's process imports by name; none of them is shipped."""
 
+import errno
 import os
 import signal
 import socket
@@ -106,6 +107,9 @@ class Play:
 
     def bug(self, run: JobRun) -> JobResult:
         raise ZeroDivisionError("by zero")
+
+    def fill(self, run: JobRun) -> JobResult:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     def eat(self, run: JobRun) -> JobResult:
         raise MemoryError

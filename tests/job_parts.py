@@ -91,6 +91,7 @@ class Bench:
         self.database, self.settings, self.directory = database, settings, directory
         self.news = JobNews()
         self.disk = DiskWatch(directory, reserve_bytes=1, clock=self.clock)
+        self.disk.check()
         self.ended: list[tuple[str, str]] = []
         self.files = JobFiles(
             directory / "jobs", most_files=settings.files, most_file_bytes=settings.file_bytes
@@ -115,7 +116,11 @@ class Bench:
             kinds=(PLAY,),
         )
         self.orders = JobOrders(
-            settings, files=self.files, specification=specification, kinds=(PLAY,)
+            settings,
+            files=self.files,
+            disk=self.disk,
+            specification=specification,
+            kinds=(PLAY,),
         )
         self.jobs = Jobs(settings, self.clock, database=database, files=self.files, news=self.news)
         self.dispatch = self.new_dispatch()

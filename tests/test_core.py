@@ -8,10 +8,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from appliance import config_file
 from appliance.clock import SystemClock
 from appliance.config import Config, Models, State
 from appliance.core import Appliance, assemble
 from appliance.errors import StateUnusable
+from tests.actions.examples import ADMIN
 from tests.tiny_models import write_colour_model
 
 
@@ -65,6 +67,39 @@ def test_stopping_leaves_no_child_process_behind(config: Config) -> None:
     assembled.stop()
     _, alive = psutil.wait_procs(children, timeout=20)
     assert alive == []
+
+
+def test_a_reload_reaches_every_part_that_keeps_or_forgets_history(
+    config: Config, tmp_path: Path
+) -> None:
+    file = tmp_path / "appliance.toml"
+    file.write_text("")
+    parts = assemble(
+        config, SystemClock(), read_again=lambda: config_file.load_with_sources(file, {})
+    )
+    try:
+        wait_until_ready(parts)
+        assert not parts.inputs.is_kept("colour")
+        file.write_text(
+            "[history]\nkeep_days = 7.5\n"
+            'keep_inputs = ["colour"]\nkeep_inputs_share = 0.5\n'
+            "keep_inputs_bytes = 4096\nkeep_inputs_days = 2.5\n"
+        )
+        told = parts.reload.reload(ADMIN)
+        assert set(told.changed) == {
+            "history.keep_days",
+            "history.keep_inputs",
+            "history.keep_inputs_share",
+            "history.keep_inputs_bytes",
+            "history.keep_inputs_days",
+        }
+        assert parts.inputs.is_kept("colour")
+        for part in (parts.predictor, parts.maintenance, parts.streams, parts.inputs):
+            found = part._history
+            assert (found.keep_days, found.keep_inputs_share) == (7.5, 0.5), part
+            assert (found.keep_inputs_bytes, found.keep_inputs_days) == (4096, 2.5), part
+    finally:
+        parts.stop()
 
 
 def test_it_starts_again_on_what_it_left(config: Config) -> None:

@@ -8,8 +8,11 @@ import msgspec
 from appliance.engine.status import ModelStatus
 from appliance.errors import NotFound
 from appliance.store.models import Version
+from appliance.tasks import pictures, texts
 from appliance.tasks.contract import Task
 from appliance.tasks.registry import task_named
+
+_PIXEL_DIMENSIONS = 4
 
 
 class Parameter(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -85,20 +88,21 @@ def description(
         return _unserved(rows)
     shown = _shown(statuses)
     task = _task_of(shown)
+    media_types = _taken(task.media_types, shown) if task else ()
     return ModelDescription(
         name=shown.name,
         task=shown.task,
         active_version=shown.version if shown.is_active else None,
         state=shown.state,
         reason=shown.reason,
-        media_types=task.media_types if task else (),
+        media_types=media_types,
         params=parameters(task) if task else (),
         inputs=shown.inputs,
         outputs=shown.outputs,
         labels=shown.labels,
         versions=_versions(statuses, rows),
         statistics=msgspec.structs.asdict(shown.statistics),
-        example=_example(shown.name, task, base) if task else "",
+        example=_example(shown.name, media_types[0], base) if media_types else "",
     )
 
 
@@ -154,9 +158,20 @@ def _task_of(status: ModelStatus) -> Task | None:
         return None
 
 
-def _example(model: str, task: Task, base: str) -> str:
+def _taken(media_types: Sequence[str], status: ModelStatus) -> tuple[str, ...]:
+    """Given what a task takes, return what this model takes of it: an embedding is one of texts or
+    one of pictures, and only pixels have four dimensions. A model that never started may be both.
+    """
+    is_either = {*texts.MEDIA_TYPES, *pictures.MEDIA_TYPES} == {*media_types}
+    if not is_either or not status.inputs:
+        return tuple(media_types)
+    is_of_pictures = any(len(one["shape"]) == _PIXEL_DIMENSIONS for one in status.inputs)
+    return tuple(pictures.MEDIA_TYPES if is_of_pictures else texts.MEDIA_TYPES)
+
+
+def _example(model: str, media_type: str, base: str) -> str:
     return (
-        f"curl -H 'X-API-Key: YOUR-KEY' -H 'Content-Type: {task.media_types[0]}'"
+        f"curl -H 'X-API-Key: YOUR-KEY' -H 'Content-Type: {media_type}'"
         f" --data-binary @FILE {base}/api/v1/models/{model}/predict"
     )
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from appliance.actions.job_files import JobFiles
 from appliance.config import Config, Jobs
 from appliance.errors import NotFound
-from appliance.host.jobs.contract import InputLimits, JobInput, JobOrder
+from appliance.host.jobs.contract import MOST_UNPACKED_BYTES, InputLimits, JobInput, JobOrder
 from appliance.host.jobs.registry import KINDS, RegisteredKind, kind_named
 from appliance.host.specification import HostSpecification
+from appliance.store.disk import DiskWatch
 from appliance.store.jobs import StoredJob
 
 
@@ -21,12 +22,14 @@ class JobOrders:
         settings: Jobs,
         *,
         files: JobFiles,
+        disk: DiskWatch,
         specification: Callable[[str, int], HostSpecification],
         kinds: Sequence[RegisteredKind] = KINDS,
     ) -> None:
         """`specification` says how to load a model's version, or raises NotFound."""
         self._settings = settings
         self._files = files
+        self._disk = disk
         self._specification = specification
         self._kinds = kinds
 
@@ -49,9 +52,16 @@ class JobOrders:
             document=str(folder.document),
             result_bytes=self._settings.result_bytes,
             specifications=specifications,
-            limits=InputLimits(
-                members=self._settings.members, file_bytes=self._settings.file_bytes
-            ),
+            limits=self._limits(),
+        )
+
+    def _limits(self) -> InputLimits:
+        """Return what the attempt's inputs may hold; every runner may unpack at the same time."""
+        room_bytes = self._disk.room_bytes() // self._settings.runners
+        return InputLimits(
+            members=self._settings.members,
+            file_bytes=self._settings.file_bytes,
+            unpacked_bytes=min(MOST_UNPACKED_BYTES, room_bytes),
         )
 
     def _inputs(self, job: StoredJob) -> tuple[JobInput, ...]:

@@ -21,7 +21,7 @@ from appliance.config import Jobs as Settings
 from appliance.engine.engine import Engine
 from appliance.engine.job_runner import JobRunners
 from appliance.host.jobs.registry import KINDS, RegisteredKind
-from appliance.host.specification import JobProcess
+from appliance.host.specification import HostSpecification, JobProcess
 from appliance.places import Places
 from appliance.store import jobs
 from appliance.store.database import Database
@@ -66,12 +66,8 @@ def put_together(
     )
     files.sweep(jobs.known_ids(database))
     shared = _Shared(config.jobs, clock, database, disk, files, JobNews())
-    orders = JobOrders(
-        config.jobs,
-        files=files,
-        specification=specification_of(config, places.models, places.cache, threads=threads),
-        kinds=kinds,
-    )
+    specification = specification_of(config, places.models, places.cache, threads=threads)
+    orders = shared.orders(specification, kinds)
     endings = shared.endings(install_version, on_end, on_result)
     submission = shared.submission(engine, kinds)
     recorded = _recorded(config, database, inputs, places)
@@ -105,6 +101,19 @@ class _Shared(NamedTuple):
     disk: DiskWatch
     files: JobFiles
     news: JobNews
+
+    def orders(
+        self,
+        specification: Callable[[str, int], HostSpecification],
+        kinds: Sequence[RegisteredKind],
+    ) -> JobOrders:
+        return JobOrders(
+            self.settings,
+            files=self.files,
+            disk=self.disk,
+            specification=specification,
+            kinds=kinds,
+        )
 
     def submission(self, engine: Engine, kinds: Sequence[RegisteredKind]) -> JobSubmission:
         return JobSubmission(

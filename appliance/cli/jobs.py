@@ -1,6 +1,8 @@
 """`appliance job`: list, watch, cancel, try again and fetch the jobs of the running appliance."""
 
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -10,7 +12,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from appliance.cli.connection import Connection, connection_of
+from appliance.cli.connection import Connection, NotRunning, connection_of
 from appliance.cli.printing import print_json, print_table, printable
 from appliance.store.jobs import DEAD, DONE, ENDED, STATES
 
@@ -20,6 +22,9 @@ _PAGE_ROWS = 1000
 _WAIT_SECONDS = 0.5
 _QUIET_WAIT_SECONDS = 20.0
 _FAILED_STATUS = 1
+#: An appliance that is started again, or upgraded, is back sooner.
+AWAY_SECONDS = 120.0
+_AGAIN_SECONDS = 0.5
 
 
 @click.group()
@@ -161,7 +166,13 @@ def result(context: click.Context, *, job_id: str, name: str | None, out: Path |
 def wait_for_job(
     connection: Connection, job_id: str, *, shows_progress: bool = True
 ) -> dict[str, Any]:
-    """Given a job, return it once it has ended; meanwhile draw its progress on a terminal."""
+    """Given a job, return it once it has ended; meanwhile draw its progress on a terminal.
+
+    An appliance that ends meanwhile is waited for, as the job goes on when it is back; raise
+    NotRunning with what to do when it stays away.
+    """
+    connection.get(_path(job_id))  # where nothing runs now, there is nothing to wait for
+    patience = _Patience(job_id)
     console = Console(stderr=True)
     is_drawn = shows_progress and console.is_terminal
     columns = (
@@ -172,13 +183,39 @@ def wait_for_job(
     )
     with Progress(*columns, console=console, transient=True, disable=not is_drawn) as progress:
         bar = progress.add_task("waits", total=1.0)
+        wait = str(_WAIT_SECONDS if is_drawn else _QUIET_WAIT_SECONDS)
         while True:
-            seconds = _WAIT_SECONDS if is_drawn else _QUIET_WAIT_SECONDS
-            found: dict[str, Any] = connection.get(_path(job_id), wait=str(seconds))
+            found = patience.asked(lambda: connection.get(_path(job_id), wait=wait))
+            if found is None:
+                progress.update(bar, description="the appliance is away")
+                continue
             words = printable(found["message"] or found["state"])
             progress.update(bar, completed=found["progress"], description=words)
             if found["state"] in ENDED:
                 return found
+
+
+class _Patience:
+    """Asks an appliance that was there a moment ago and may be away for a while. Threads: one."""
+
+    def __init__(self, job_id: str) -> None:
+        self._job_id = job_id
+        self._last_answer = time.monotonic()
+
+    def asked(self, ask: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+        """Return the answer, or after a pause None; raise NotRunning after AWAY_SECONDS."""
+        try:
+            found = ask()
+        except NotRunning as fault:
+            if time.monotonic() - self._last_answer > AWAY_SECONDS:
+                raise NotRunning(
+                    f"{fault.message} The job is stored and goes on when the appliance is back:"
+                    f" appliance job wait {self._job_id}"
+                ) from None
+            time.sleep(_AGAIN_SECONDS)
+            return None
+        self._last_answer = time.monotonic()
+        return found
 
 
 def _some(

@@ -4,7 +4,7 @@ import contextlib
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -34,13 +34,28 @@ _OUT = click.option(
     help="Put the report and its charts into this folder.",
 )
 _JSON = click.option("--json", "is_json", is_flag=True, help="Print what was found as JSON.")
+_MOST_ITEMS = click.option(
+    "--most-items", type=click.IntRange(1, 100_000), help="Measure at most so many."
+)
+
+
+def _most_seconds(help_text: str) -> Callable[[click.decorators.FC], click.decorators.FC]:
+    """Given what happens when the time is up, return the option that bounds it."""
+    return click.option(
+        "--most-seconds",
+        type=click.FloatRange(1, 4 * 3600),
+        default=3600.0,
+        show_default=True,
+        help=help_text,
+    )
 
 
 @model.command()
 @_NAME
 @_DATA
 @_HEAD
-@click.option("--most-items", type=click.IntRange(min=1), help="Measure at most so many.")
+@_MOST_ITEMS
+@_most_seconds("Longest time to measure; items that are left then are left out.")
 @_PARAMS
 @_OUT
 @_JSON
@@ -52,6 +67,7 @@ def evaluate(
     data: Path,
     head: str | None,
     most_items: int | None,
+    most_seconds: float,
     params: tuple[str, ...],
     out: Path | None,
     is_json: bool,
@@ -61,7 +77,12 @@ def evaluate(
     DATA is a folder or zip with one folder for each label, a CSV with file,label or text,label,
     pictures with YOLO's .txt files, or with COCO's .json.
     """
-    query = {"head": head, "most_items": most_items, **_split(params)}
+    query = {
+        "head": head,
+        "most_items": most_items,
+        "most_seconds": most_seconds,
+        **_split(params),
+    }
     with _forms(context, ("data", data)) as form:
         found = _run(context, name, "evaluate", query, form=form, out=out)
     if is_json:
@@ -93,7 +114,9 @@ def evaluate(
     show_default=True,
     help="Most points of accuracy that may be lost.",
 )
-@click.option("--calibration-items", type=click.IntRange(min=8), help="Calibrate with so many.")
+@click.option("--calibration-items", type=click.IntRange(8, 5000), help="Calibrate with so many.")
+@_MOST_ITEMS
+@_most_seconds("Longest time for all of it; a version that is not made by then is given up.")
 @_HEAD
 @_PARAMS
 @_OUT
@@ -108,6 +131,8 @@ def quantise(
     calibration: str,
     max_drop: float,
     calibration_items: int | None,
+    most_items: int | None,
+    most_seconds: float,
     head: str | None,
     params: tuple[str, ...],
     out: Path | None,
@@ -118,20 +143,17 @@ def quantise(
     DATA is inputs as in use, best with labels. The new version is kept if it is good enough; it
     answers nobody until you activate it.
     """
-    if (data is None) != (calibration == "recorded"):
-        raise click.UsageError(
-            "Name DATA to calibrate with, or say --calibration recorded, one of both."
-        )
+    _require_one_source(data, calibration)
     query = {
         "calibration": calibration,
         "head": head,
         "max_drop": max_drop,
         "calibration_items": calibration_items,
+        "most_items": most_items,
+        "most_seconds": most_seconds,
         **_split(params),
     }
-    given = (("calibration", data), ("validation", validation))
-    parts = [(name, path) for name, path in given if path is not None]
-    with _forms(context, *parts) if parts else contextlib.nullcontext() as form:
+    with _forms(context, ("calibration", data), ("validation", validation)) as form:
         found = _run(context, name, "quantise", query, form=form, out=out)
     if is_json:
         print_json(found)
@@ -175,6 +197,13 @@ def tune(
     )
     if found["chosen"] != found["usual"]:
         click.echo(f"To use it at once: appliance model load {printable(found['model'])}")
+
+
+def _require_one_source(data: Path | None, calibration: str) -> None:
+    if (data is None) != (calibration == "recorded"):
+        raise click.UsageError(
+            "Name DATA to calibrate with, or say --calibration recorded, one of both."
+        )
 
 
 def _run(
@@ -223,12 +252,16 @@ def _fetch(connection: Connection, files: Sequence[dict[str, Any]], out: Path) -
 
 
 @contextlib.contextmanager
-def _forms(context: click.Context, *parts: tuple[str, Path]) -> Iterator[Form]:
-    """Given names and data, yield a form with all of it; folders are packed into zips."""
+def _forms(context: click.Context, *parts: tuple[str, Path | None]) -> Iterator[Form | None]:
+    """Given names and data, yield a form with all of it, or None where there is none; folders are
+    packed into zips.
+    """
     config = context.find_object(Config) or Config()
     with tempfile.TemporaryDirectory(prefix="appliance-") as directory:
         files: list[tuple[str, Path]] = []
         for name, data in parts:
+            if data is None:
+                continue
             if data.is_dir():
                 packed = _packed(data, Path(directory), name, config.jobs.file_bytes)
                 files += [(zipped.name, zipped) for zipped in packed]
@@ -239,7 +272,7 @@ def _forms(context: click.Context, *parts: tuple[str, Path]) -> Iterator[Form]:
                 f"The data is too large for one job: {len(files)} parts, and jobs.files allows"
                 f" {config.jobs.files}. Send less, or raise jobs.files or jobs.file_bytes."
             )
-        yield Form(files)
+        yield Form(files) if files else None
 
 
 def _packed(folder: Path, target: Path, name: str, most_bytes: int) -> Iterator[Path]:

@@ -18,6 +18,7 @@ from appliance.errors import InvalidInput, ModelInvalid
 from appliance.host.bound_request import BoundRequest
 from appliance.host.embedded_description import model_info_in
 from appliance.host.openvino_import import ColorFormat, PrePostProcessor, ov
+from appliance.host.plain_weights import with_plain_weights
 from appliance.library.manifest import Input, Manifest
 from appliance.library.versions import model_file
 
@@ -174,7 +175,7 @@ class Network:
 
     def _read(self) -> "ov.Model":
         try:
-            return self._core.read_model(self._path)
+            return with_plain_weights(self._core.read_model(self._path))
         except RuntimeError as fault:
             raise ModelInvalid(f"OpenVINO cannot read this model: {first_words(fault)}.") from None
 

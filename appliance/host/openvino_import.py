@@ -13,6 +13,7 @@ for _unwanted in ("openvino_telemetry", "openvino.tools.ovc"):
     sys.modules.setdefault(_unwanted, None)  # type: ignore[arg-type]
 
 import openvino as ov  # noqa: E402
+from openvino.passes import ConstantFolding, Manager  # noqa: E402
 from openvino.preprocess import ColorFormat, PrePostProcessor  # noqa: E402
 
-__all__ = ["ColorFormat", "PrePostProcessor", "ov"]
+__all__ = ["ColorFormat", "ConstantFolding", "Manager", "PrePostProcessor", "ov"]

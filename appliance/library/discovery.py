@@ -26,6 +26,7 @@ _CLASSIFICATION, _DETECTION = "image-classification", "object-detection"
 _EMBEDDING = "embedding"
 _TEXTS = "text-classification"
 _IMAGENET = frozenset({1000, 1001})
+_LEAST_FEATURES = 64
 _YOLO = frozenset({"yolov5", "yolov8", "yolov8-nms"})
 Labels = Mapping[str, tuple[str, ...]]
 
@@ -151,6 +152,13 @@ class _Finding:
                 f"{_DETECTION}: its output is that of a {detector.decoder} detector."
             )
             return _DETECTION
+        if layout and self._are_features():
+            self.notes.append(
+                f"{_EMBEDDING}: it takes a picture and answers one row of numbers, none below 0,"
+                " that are no confidences and have no labels. If they are scores, say"
+                f" --task {_CLASSIFICATION} and --labels."
+            )
+            return _EMBEDDING
         if layout and all(classes_of(output.shape) for output in self.facts.outputs):
             self.notes.append(
                 f"{_CLASSIFICATION}: it takes a picture and answers one row of scores for each"
@@ -163,6 +171,20 @@ class _Finding:
             " text-classification or embedding for a model of texts, and for a detector --decoder."
         )
         return ""
+
+    def _are_features(self) -> bool:
+        """Return whether the only output looks like features: of so many scores before a softmax
+        some are below 0 on noise, while pooled features after a ReLU never are.
+        """
+        if len(self.facts.outputs) != 1:
+            return False
+        only = self.facts.outputs[0]
+        count = classes_of(only.shape)
+        has_labels = count in {len(labels) for labels in self._candidates().values()}
+        if count < _LEAST_FEATURES or count in _IMAGENET or has_labels:
+            return False
+        low, high = only.low, only.high
+        return low is not None and high is not None and low >= 0 and high > 1
 
     def _inputs(self, layout: str, detector: Detector | None) -> tuple[Input, ...]:
         request, told = self.request, self.told

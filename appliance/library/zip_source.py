@@ -37,11 +37,13 @@ ZIP_FAULTS = (
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """The most an archive may hold."""
+    """The most an archive may hold, and what to say where that is not about one model's .zip."""
 
     total_bytes: int
     entries: int = 200
     ratio: int = 100
+    too_large: str = ""
+    too_many: str = ""
 
 
 def unpack(archive: Path, directory: Path, caps: Caps) -> list[Path]:
@@ -72,7 +74,8 @@ def unpack(archive: Path, directory: Path, caps: Caps) -> list[Path]:
 def _check_entries(entries: list[zipfile.ZipInfo], caps: Caps) -> None:
     if len(entries) > caps.entries:
         raise PayloadTooLarge(
-            f"The .zip has {len(entries):,} entries; at most {caps.entries} are read. Send only"
+            caps.too_many
+            or f"The .zip has {len(entries):,} entries; at most {caps.entries} are read. Send only"
             " the model's own files."
         )
     seen: set[str] = set()
@@ -123,7 +126,8 @@ def _cap(entry: zipfile.ZipInfo, caps: Caps, room: int) -> tuple[int, str]:
             " size, as a bomb does. Pack it without compression (zip -0)."
         )
     return room, (
-        f"The .zip unpacks to more than {caps.total_bytes:,} bytes (models.import_bytes)."
+        caps.too_large
+        or f"The .zip unpacks to more than {caps.total_bytes:,} bytes (models.import_bytes)."
     )
 
 

@@ -94,6 +94,12 @@ class DiskWatch:
         """Return what the last check found."""
         return self._status
 
+    def room_bytes(self) -> int:
+        """Return how much may still be written, by the last check, before the disk is tight."""
+        facts = self._status
+        _, share, enough_bytes = _LIMITS[1]
+        return max(0, facts.free_bytes - int(min(share * facts.total_bytes, enough_bytes)))
+
     def require(self, worst: Level, what: str) -> None:
         """Given the worst level at which `what` is done, raise InsufficientStorage beyond it."""
         if self._level > worst:

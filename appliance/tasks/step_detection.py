@@ -231,6 +231,7 @@ def _framing(model: Model) -> Framing:
 
 
 def _picking(model: Model, params: StepParams) -> Picking:
+    settings = model.manifest.settings
     walking, resting = _setting(model, "walking"), _setting(model, "resting")
     if params.threshold is not None:
         walking = resting = params.threshold
@@ -241,6 +242,8 @@ def _picking(model: Model, params: StepParams) -> Picking:
         resting=resting,
         rhythm_seconds=_setting(model, "rhythm_seconds"),
         lag_seconds=_setting(model, "lag_seconds"),
+        # Models made before it have no such setting, and mean none.
+        early_share=_setting(model, "early_share") if "early_share" in settings else 0.0,
     )
 
 

@@ -1,10 +1,12 @@
 """From probabilities to steps: which peaks count, and when each of them is final.
 
 A peak is a probability that no other within the refractory time beats. How high it must be
-depends on the rhythm: in a walk the next step is expected, out of stillness it must be clear.
+depends on the rhythm: in a walk the next step is expected, out of stillness it must be clear, and
+also where it comes much sooner than the steps before it: one foot may seem to land twice.
 """
 
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 #: A start is one interval before its step; for the first of a walk, this many seconds before.
 FIRST_STEP_SECONDS = 0.5
+#: So many intervals tell the rhythm of a walk, and so many are remembered.
+RHYTHM_INTERVALS = (3, 6)
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -36,7 +40,8 @@ class Picking:
     """What makes a peak a step; from the model's manifest.
 
     `reach` is the refractory time in probabilities, `walking` and `resting` the least probability
-    within `rhythm_seconds` after a step and otherwise, `lag_seconds` how late peaks are.
+    within `rhythm_seconds` after a step and otherwise, `lag_seconds` how late peaks are. A peak
+    sooner than `early_share` of the median of the last intervals must reach `resting` too.
     """
 
     rate_hz: float
@@ -45,6 +50,7 @@ class Picking:
     resting: float
     rhythm_seconds: float
     lag_seconds: float
+    early_share: float = 0.0
 
 
 @dataclass(slots=True)
@@ -106,14 +112,15 @@ def _refined(
 
 
 class Pace(msgspec.Struct):
-    """What is remembered of the steps so far: their count, the last one's time, and the sum and
-    number of the intervals between steps of one walk.
+    """What is remembered of the steps so far: their count, the last one's time, the sum and
+    number of the intervals between steps of one walk, and the last few of the walk going on.
     """
 
     steps: int = 0
     last_time: float | None = None
     interval_seconds: float = 0.0
     intervals: int = 0
+    recent_seconds: tuple[float, ...] = ()
 
     def cadence_per_minute(self) -> float | None:
         """Return the steps a minute while walking, or None before two steps in a row."""
@@ -128,19 +135,34 @@ def count(
     """Given the peaks of a stretch that began at `origin` seconds, in order, keep those that are
     high enough for the rhythm so far and return the pace after them and their events.
     """
-    steps, last = pace.steps, pace.last_time
+    steps, last, recent = pace.steps, pace.last_time, pace.recent_seconds
     total, intervals = pace.interval_seconds, pace.intervals
     events = []
     for offset, height in peaks:
         time = round(origin + offset, 4)
-        walks = last is not None and time - last <= picking.rhythm_seconds
-        if height < (picking.walking if walks else picking.resting):
+        apart = None if last is None or time - last > picking.rhythm_seconds else time - last
+        if height < _least(apart, recent, picking):
             continue
         start = round(time - FIRST_STEP_SECONDS, 4)
-        if walks and last is not None:
+        if apart is None or last is None:
+            recent = ()
+        else:
             start = last
-            total += time - last
+            total += apart
             intervals += 1
+            recent = (*recent, apart)[-RHYTHM_INTERVALS[1] :]
         events.append(Event("step", start, time, time, round(height, 4)))
         steps, last = steps + 1, time
-    return Pace(steps, last, total, intervals), events
+    return Pace(steps, last, total, intervals, recent), events
+
+
+def _least(apart: float | None, recent: tuple[float, ...], picking: Picking) -> float:
+    """Given how long after the step before a peak comes, None where it is the first of a walk, and
+    the last intervals of the walk, all in seconds, return how high it must be.
+    """
+    if apart is None:
+        return picking.resting
+    is_known = len(recent) >= RHYTHM_INTERVALS[0]
+    if is_known and apart < picking.early_share * median(recent):
+        return picking.resting
+    return picking.walking

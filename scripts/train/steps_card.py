@@ -14,39 +14,13 @@ from appliance.tasks.step_events import Picking
 
 Times = NDArray[np.float64]
 
-#: Percent, of another training in 6 folds at the thresholds 0.25 and 0.5: what chance makes of it.
-SIX_FOLDS = {
-    "Nexus_Jamie_Hard_InHand_1": -4.3,
-    "Pixel_Jamie_Carpet_InHand_1": -0.5,
-    "Pixel_Jamie_Hard_Armband_1": -5.0,
-    "Pixel_Jamie_Hard_BackPocket_1": 0.4,
-    "Pixel_Jamie_Hard_FrontPocket_1": -0.4,
-    "Pixel_Jamie_Hard_InHand_1": 0.0,
-    "Pixel_Jamie_Hard_NeckPouch_1": -0.8,
-    "Pixel_Jamie_Hard_Purse_1": 0.0,
-    "Pixel_Jamie_Hard_SwingingArm_1": -7.7,
-    "Samsung_Carmelo_Hard_Armband_1": -0.3,
-    "Samsung_Carmelo_Hard_BackPocket_1": 0.6,
-    "Samsung_Carmelo_Hard_FrontPocket_1": -1.4,
-    "Samsung_Carmelo_Hard_InHand_1": -0.8,
-    "Samsung_Carmelo_Hard_NeckPouch_1": 0.0,
-    "Samsung_Carmelo_Hard_Purse_1": 2.1,
-    "Samsung_Dario_Hard_ArmBand_1": -1.3,
-    "Samsung_Dario_Hard_BackPocket_1": 1.0,
-    "Samsung_Dario_Hard_FrontPocket_1": 2.9,
-    "Samsung_Dario_Hard_InHand_1": 0.0,
-    "Samsung_Dario_Hard_NeckPouch_1": 1.0,
-    "Samsung_Dario_Hard_Purse_1": -0.3,
-    "Samsung_Jamie_Hard_InHand_1": -3.0,
-}
-
 ABOUT = """\
 # step-detector 1
 
 Finds the steps of whoever carries a motion sensor in its acceleration, however it is carried and
-turned. A temporal convolutional network of 14,289 parameters looks at windows of 3.2 s at 50 Hz
-and answers for 0.32 s of each; peaks of its answer are steps. A step is final at most 1.0 s after
-it.
+turned. A temporal convolutional network of 16,041 parameters looks at windows of 5.1 s at 50 Hz,
+4.4 s of them past, and answers for 0.32 s of each; peaks of its answer are steps. A step is final
+at most 1.0 s after it.
 
 ## Use
 
@@ -55,9 +29,11 @@ it.
 - Out: the time of each step, that is when the foot lands, to about ±0.1 s; the count; the cadence.
 - Made for walking, slow to fast, and stairs. Running was not in any data. Carried in the hand, a
   swinging hand, on the arm, around the neck, in a front or back pocket or a bag.
-- A gentle, slow wave of the hand that moves up and down at the pace of a walk looks like one.
+- What swings up and down at the pace of a walk with hardly any overtones, such as a boat or a
+  wide, slow wave of the forearm, can look like one.
 - `settings` in manifest.toml holds every constant; `threshold` of the task overrides `walking`
   and `resting`, the least probability of a step within 1.5 s of another one, and of a first one.
+  A step sooner than `early_share` of the usual interval of the walk must reach `resting` too.
 
 ## What becomes of readings
 
@@ -77,39 +53,37 @@ it.
 
 ## Training
 
-`scripts/train/steps.py`, seeds 1 to 3. Trained on the Oxford step counter data set, folder
+`scripts/train/steps.py`, one run, seed 1. Trained on the Oxford step counter data set, folder
 `optimisation`, 22 walks, 3 people, 3 phones, 7 places: D. Salvi et al.,
 EMBC 2018, https://github.com/Oxford-step-counter/DataSet, CC BY 4.0. Its truth are pressure
 sensors in both shoes at 10 Hz, which sometimes bounce or miss a step; training ignores pauses of
 about two steps and takes the second of two landings within 0.25 s out; **the tables do not**: they
-use the count as published. Added are simulated walks, and simulated standing, riding and waving as
-counter-examples. Nothing was trained on the guide's recordings below. They were measured, and
-looked at when the kinds of simulated counter-examples and of augmentation were chosen.
+use the count as published. Added are simulated walks, and simulated standing, riding, waving and
+bouncing as counter-examples, half of their windows from signals in which the network so far sees
+steps. Walks are played slower and faster, softer (no softer than the softest of them), limping,
+halting, and with the phone turned on the way. Nothing was trained on the guide's recordings below.
+They were measured, and looked at when the kinds of simulated counter-examples and of augmentation
+were chosen.
 """
 
 HONESTY = """\
 "Walk unseen" leaves one walk out: each is predicted by a network trained on the 21 others, with
 the fixed thresholds. "Thresholds nested" chooses the thresholds anew for each walk, from the
-others only. "6 folds" is an earlier training of the same recipe in which each network saw 18 or 19
-walks, at the thresholds 0.25 and 0.5: it shows what chance does.
+others only.
 
 One rule chooses the thresholds both times (`scripts/train/steps_choice.py`). The mean error on
-ordinary walks hardly depends on them; chosen by that alone, they gave 17.4 % too many steps on the
-slow walk on carpet. The rule takes every walk and eight variants of it that the augmentation makes
-(slower, dawdling, softer, halting), as judged by the network that has not seen the walk, and 20
-minutes of each kind of simulated non-walking; it adds up the mean error, the mean error of the
-worst quarter and the false steps a minute of each kind, all as shares of their bars (3 %, 8 %, 1 a
-minute), and takes the least. That sum is flat: between 0.1 and 0.4 for `walking` chance decides.
-The leak that is left: the networks that judged the other walks had this walk among theirs. The
-recipe (augmentation, the kinds of simulated signals, this rule) was developed with all of these
-walks in sight, so these figures are a little kinder than a stranger's data would be.
+ordinary walks hardly depends on them. The rule takes every walk and eight variants of it that the
+augmentation makes (slower, dawdling, softer, halting), as judged by the network that has not seen
+the walk, and 5 minutes of simulated standing, riding and waving for each network; it adds up the
+mean error, the mean error of the worst quarter and the false steps a minute of each kind, all as
+shares of their bars (3 %, 8 %, 1 a minute), and takes the least. That sum is flat: `walking` may
+be 0.2 to 0.3 with hardly a difference. With the fourth kind, bouncing, which no bar names, it would
+have been 0.3, and the slow walk on carpet counted 9.7 % too low.
 
-**Leaving one out, neither bar is met**, 3 % on average and 8 % for the worst, mostly for one walk:
-without it the mean is 2.2 %. In the 6 folds both were met. The slow, soft walk on carpet (a step
-in 0.74 s) is unlike all others; a network that has not seen it takes it for shaking now and then,
-one more, another less. With fewer counter-examples in training it finds most of its steps, but
-then also 2 to 4 a minute in a plain simulated car. The shipped network has seen this walk; others
-who walk so slowly may be counted too low.
+The leak that is left: the networks that judged the other walks had this walk among theirs. The
+recipe (network, augmentation, kinds of simulated signals) was chosen on two groups of five and six
+walks, left out together, and fixed before the table below; the rule was developed with all of these
+walks in sight. So these figures are a little kinder than a stranger's data would be.
 
 The published count of the swinging arm has 151 landings of the left foot and 133 of the right; 266
 is likelier than 284.
@@ -126,26 +100,26 @@ have no steps for certain.
 """
 
 NOTES = """\
-The first three come from the generators that training uses, with other seeds, a new signal each
-minute; the plain ones from formulas that it does not use. False steps come in few signals: one
-wave of the hand in some 70 that happens to go up and down like a walk is taken for one from its
-beginning to its end, which alone is more than one step a minute; the others have hardly any.
+The first four come from the generators that training uses, with other seeds, a new signal each
+minute. The others come from formulas that it does not use (`scripts/train/steps_plain.py`): bare
+sines across gravity; noise, an engine and a swinging body; the mechanics of a phone in a hand that
+turns about the elbow; the mechanics of a sprung car on roads of three classes at 30 to 120 km/h.
+`bouncing` and `plain riding` are alike, nearly pure swings up and down. False steps come in few
+signals, from their beginning to their end; the others have hardly any.
 """
 
 
 @dataclasses.dataclass
 class Findings:
-    """Everything measured: steps found on each Oxford walk that was left out, in three ways, the
+    """Everything measured: steps found on each Oxford walk that was left out, in two ways, the
     thresholds that the other walks chose for it, what is found on the guide's recordings by
     assumed rate, false steps a minute, and speed.
     """
 
     walks: list[Walk]
-    all_walks: list[Walk]
     fixed: list[Times]
     nested: list[Times]
     nested_pickings: list[Picking]
-    strangers: list[Times]
     picking: Picking
     phone: dict[float, list[tuple[Walk, Times]]] = dataclasses.field(default_factory=dict)
     simulated: dict[str, Calm] = dataclasses.field(default_factory=dict)
@@ -181,34 +155,23 @@ def card(findings: Findings) -> str:
 
 
 def _oxford(findings: Findings) -> str:
-    walks, all_walks = findings.walks, findings.all_walks
-    pickers = [peak_picker(walk.signal) for walk in all_walks]
-    given = {
-        "walk unseen": (walks, findings.fixed),
-        "thresholds nested": (walks, findings.nested),
-        "carrier unseen (user and phone)": (walks, findings.strangers),
-        "peak picker": (all_walks, pickers),
-    }
+    walks = findings.walks
     columns = {
-        name: dict(zip([walk.name for walk in each], count_errors(each, steps), strict=True))
-        for name, (each, steps) in given.items()
-        if steps
+        "walk unseen": count_errors(walks, findings.fixed),
+        "thresholds nested": count_errors(walks, findings.nested),
+        "peak picker": count_errors(walks, [peak_picker(walk.signal) for walk in walks]),
     }
-    columns["6 folds"] = {name: percent / 100 for name, percent in SIX_FOLDS.items()}
     lines = [
         f"| walk | true steps | {' | '.join(columns)} |",
         "|---|---:|" + "---:|" * len(columns),
     ]
-    for walk in all_walks:
-        errors = [column.get(walk.name) for column in columns.values()]
-        cells = " | ".join("–" if error is None else f"{100 * error:+.1f} %" for error in errors)
+    for number, walk in enumerate(walks):
+        cells = " | ".join(f"{100 * column[number]:+.1f} %" for column in columns.values())
         lines.append(f"| {walk.name} | {walk.true_count} | {cells} |")
     for label, merge in (("**mean of the absolute**", np.mean), ("**worst**", np.max)):
-        merged = [merge(np.abs(list(column.values()))) for column in columns.values()]
+        merged = [merge(np.abs(column)) for column in columns.values()]
         cells = " | ".join(f"**{100 * error:.1f} %**" for error in merged)
         lines.append(f"| {label} | | {cells} |")
-    if len(walks) < len(all_walks):
-        lines.append(f"\nOf the {len(all_walks)} walks {len(walks)} have been left out so far.")
     return "\n".join(lines) + "\n"
 
 

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from steps_choice import choose
 from steps_data import Walk, clean
-from steps_fit import POLISH, Lesson, vary
+from steps_fit import MAIN
 from steps_score import PICKING
 from steps_synthetic import NEGATIVES
+from steps_vary import Lesson, vary
 
 from appliance.tasks.step_events import Pace, Picking, Track, count, pick
 
@@ -25,7 +26,7 @@ CHOICES = [
     if walking <= resting
 ]
 VARIANTS = 8
-MINUTES = 20
+MINUTES = 5
 
 
 @dataclasses.dataclass
@@ -46,7 +47,7 @@ def gather(predict: Callable[[Samples], Samples], walk: Walk, seed: int) -> Evid
     lesson = Lesson(walk.signal, clean(walk.steps))
     errors = [counts(predict(walk.signal)) / walk.true_count - 1]
     for _ in range(VARIANTS):
-        signal, steps, _ = vary(random, lesson, POLISH.halts)
+        signal, steps, _ = vary(random, lesson, MAIN.halts)
         errors.append(counts(predict(signal)) / len(steps) - 1)
     false_steps = [
         sum(counts(predict(make(random, 60.0).astype(np.float32))) for _ in range(MINUTES))

@@ -22,7 +22,7 @@ name = "step-detector"
 version = 1
 task = "step-detection"
 title = "Steps from a motion sensor, however it is carried"
-description = "A small temporal network over 3.2 s of acceleration; see card.md."
+description = "A small temporal network over 5 s of acceleration; see card.md."
 license = "Apache-2.0"
 credit = "Trained on the Oxford step counter data set (Salvi et al., 2018), CC BY 4.0, \
 https://github.com/Oxford-step-counter/DataSet"
@@ -69,6 +69,7 @@ def describe(picking: Picking, directory: pathlib.Path, card: str, seed: int = 7
         "walking": picking.walking,
         "resting": picking.resting,
         "rhythm_seconds": picking.rhythm_seconds,
+        "early_share": picking.early_share,
         "lag_seconds": picking.lag_seconds,
     }
     lines = [f"{name} = {value}" for name, value in settings.items()]

@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from steps_data import Walk
 from steps_fit import FRAMING
 from steps_net import HOP, RATE_HZ, STRIDE, WINDOW
-from steps_synthetic import NEGATIVES, plain_ride, plain_wave
+from steps_plain import plain
+from steps_synthetic import COUNTER_EXAMPLES
 
 from appliance.tasks.step_events import Pace, Picking, Track, count, pick
 from appliance.tasks.step_signal import Buffer, cut
 
 Samples = NDArray[np.float32]
 Times = NDArray[np.float64]
-PICKING = Picking(RATE_HZ / STRIDE, 5, 0.25, 0.5, 1.5, 0.0)
+PICKING = Picking(RATE_HZ / STRIDE, 5, 0.25, 0.5, 1.5, 0.0, 0.6)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,21 +119,14 @@ class Calm:
 
 def simulated(detect: Callable[[Samples], Times], minutes: int = 150) -> dict[str, Calm]:
     """Return the false steps in signals without steps: those of the generators that training uses,
-    with other seeds, and plain ones from formulas that it does not use.
+    with other seeds, and those from formulas that it does not use.
     """
     random = np.random.default_rng(999)
     signals = {
-        name: [make(random, 60.0) for _ in range(minutes)] for name, make in NEGATIVES.items()
+        name: [make(random, 60.0) for _ in range(minutes)]
+        for name, make in COUNTER_EXAMPLES.items()
     }
-    signals["plain waving"] = [
-        plain_wave(random, rate, level, tilt)
-        for rate in (0.8, 1.2, 1.5, 2.0, 2.5, 3.0)
-        for level in (3.0, 6.0, 12.0)
-        for tilt in (0.0, 0.4)
-    ]
-    signals["plain riding"] = [
-        plain_ride(random, level) for level in (0.1, 0.2, 0.3, 0.5, 0.8) for _ in range(4)
-    ]
+    signals |= plain(random)
     calm = {}
     for name, minutes_of in signals.items():
         counts = np.array([len(detect(signal.astype(np.float32))) for signal in minutes_of])

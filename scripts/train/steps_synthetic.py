@@ -21,11 +21,11 @@ def standing(random: np.random.Generator, seconds: float) -> Array:
     signal = _gravity(random, count, shifts=random.poisson(seconds / 6))
     for _ in range(3):
         rate = random.uniform(0.1, 0.9)
-        signal += _wave(random, time, rate) * random.uniform(0.0, 0.3) * _direction(random)
+        signal += _wave(random, time, rate) * random.uniform(0.0, 0.3) * direction(random)
     busy = np.clip(_band(random, count, 0.0, random.uniform(0.1, 0.6)), 0, 2)[:, None]
     for _ in range(random.integers(0, 4)):
         fidget = _band(random, count, random.uniform(0.5, 4.0), random.uniform(0.3, 2.0))
-        signal += busy * fidget[:, None] * random.uniform(0.05, 0.5) * _direction(random)
+        signal += busy * fidget[:, None] * random.uniform(0.05, 0.5) * direction(random)
     for _ in range(random.poisson(seconds / 5)):
         signal += _bump(random, time, float(np.exp(random.uniform(-1.2, 1.8))))
     return signal + random.normal(0, random.uniform(0.01, 0.2), (count, 3))
@@ -42,7 +42,7 @@ def riding(random: np.random.Generator, seconds: float) -> Array:
     signal = gravity + random.normal(0, random.uniform(0.05, 1.0), (count, 3))
     for _ in range(random.integers(1, 4)):
         swing = np.sin(2 * np.pi * random.uniform(8, 24) * time + random.uniform(0, 7))
-        signal += swing[:, None] * random.uniform(0.05, 1.5) * _direction(random)
+        signal += swing[:, None] * random.uniform(0.05, 1.5) * direction(random)
     body = _band(random, count, random.uniform(0.9, 2.6), random.uniform(0.3, 1.2))
     signal += body[:, None] * random.uniform(0.1, 1.0) * _tilted(random, down, 0.4)
     rough = _band(random, count, random.uniform(4, 12), random.uniform(2, 6))
@@ -62,12 +62,12 @@ def waving(random: np.random.Generator, seconds: float) -> Array:
     rate = random.uniform(0.6, 3.6)
     drift = 1 + 0.15 * random.uniform() * _band(random, count, 0.2, 0.2)
     phase = 2 * np.pi * rate * np.cumsum(drift) / RATE_HZ + random.uniform(0, 7)
-    down = _direction(random)
+    down = direction(random)
     axis = _tilted(random, _across(random, down), 0.6)
     turn = np.sin(phase + random.normal(0, 0.5)) * np.radians(
         random.choice((0.0, random.uniform(0, 55)))
     )
-    gravity = GRAVITY * _turned(np.tile(down, (count, 1)), _across(random, down), turn)
+    gravity = GRAVITY * turned(np.tile(down, (count, 1)), _across(random, down), turn)
     level = float(np.exp(random.uniform(0.0, 2.8))) * (
         1 + 0.3 * random.uniform() * _band(random, count, 0.3, 0.3)
     )
@@ -79,6 +79,26 @@ def waving(random: np.random.Generator, seconds: float) -> Array:
     signal = gravity + (level * swing)[:, None] * axis
     signal += (level * other)[:, None] * _across(random, down)
     return signal + random.normal(0, random.uniform(0.02, 0.4), (count, 3))
+
+
+def bouncing(random: np.random.Generator, seconds: float) -> Array:
+    """Return [n, 3] m/s² of a phone on a sprung seat, a swing, a boat or a gently rocking arm:
+    nearly one pure swing, mostly up and down, that comes and goes, with engines and noise.
+    """
+    count = int(seconds * RATE_HZ)
+    time = np.arange(count) / RATE_HZ
+    rate = float(np.exp(random.uniform(np.log(0.7), np.log(3.2))))
+    drift = 1 + random.uniform(0, 0.08) * _band(random, count, 0.0, 0.3)
+    phase = 2 * np.pi * rate * np.cumsum(drift) / RATE_HZ + random.uniform(0, 7)
+    gravity = _gravity(random, count, shifts=0)
+    level = float(np.exp(random.uniform(np.log(0.15), np.log(6.0))))
+    envelope = np.clip(1 + random.uniform(0, 0.8) * _band(random, count, 0.1, 0.2), 0, 2)
+    axis = _tilted(random, gravity[0] / GRAVITY, 1.2)
+    signal = gravity + (level * envelope * np.sin(phase))[:, None] * axis
+    for _ in range(random.integers(0, 3)):
+        swing = np.sin(2 * np.pi * random.uniform(8, 24) * time + random.uniform(0, 7))
+        signal += swing[:, None] * random.uniform(0.05, 0.8) * direction(random)
+    return signal + random.normal(0, random.uniform(0.02, 0.6), (count, 3))
 
 
 def walking(random: np.random.Generator, seconds: float, *, halts: bool) -> tuple[Array, Array]:
@@ -98,7 +118,7 @@ def walking(random: np.random.Generator, seconds: float, *, halts: bool) -> tupl
     phase = 2 * np.pi * np.interp(time, steps, np.arange(len(steps)), left=0.0)
     slope = (time < steps[0]) * (time - steps[0]) * 2 * np.pi * pace
     phase = phase + slope
-    down = _direction(random)
+    down = direction(random)
     level = random.uniform(1.5, 6.0)
     bounce = np.cos(phase)
     for overtone in (2, 3):
@@ -114,7 +134,7 @@ def walking(random: np.random.Generator, seconds: float, *, halts: bool) -> tupl
         moves = np.minimum(time - steps[0] + margin, steps[-1] + margin - time) / 0.1 + 0.5
         still = _gravity_along(down, count)
         signal = still + (signal - still) * np.clip(moves, 0, 1)[:, None]
-    jolt = random.uniform(0, 1.0) * level
+    jolt = random.uniform(0.3, 1.0) * level
     for step in steps:
         near = time >= step
         decay = np.exp(-(time[near] - step) / 0.03) * random.uniform(0.6, 1.4) * jolt
@@ -122,41 +142,23 @@ def walking(random: np.random.Generator, seconds: float, *, halts: bool) -> tupl
     return signal + random.normal(0, random.uniform(0.02, 0.4), (count, 3)), steps
 
 
-def plain_wave(random: np.random.Generator, rate: float, level: float, tilt: float) -> Array:
-    """Return a minute [n, 3] m/s² of a bare sine across gravity, lifted by `tilt` radians."""
-    time = np.arange(60 * RATE_HZ) / RATE_HZ
-    axis = np.array([np.cos(tilt), 0.0, np.sin(tilt)])
-    swing = level * np.sin(2 * np.pi * rate * time)
-    still = np.array([0.0, 0.0, GRAVITY])
-    return np.asarray(still + swing[:, None] * axis + random.normal(0, 0.1, (len(time), 3)))
-
-
-def plain_ride(random: np.random.Generator, level: float) -> Array:
-    """Return a minute [n, 3] m/s² of a car: white noise, an engine, and a body that swings at 1
-    to 1.8 Hz, up and down, coming and going.
-    """
-    time = np.arange(60 * RATE_HZ) / RATE_HZ
-    signal = np.array([0.0, 0.0, GRAVITY]) + random.normal(0, 0.3, (len(time), 3))
-    signal += 0.5 * np.sin(2 * np.pi * random.uniform(15, 22) * time)[:, None]
-    swing = np.sin(2 * np.pi * random.uniform(1.0, 1.8) * time)
-    signal[:, 2] += 2 * level * swing * np.abs(np.sin(2 * np.pi * 0.05 * time))
-    return np.asarray(signal)
-
-
+#: What the bars name, and what training shows besides.
 NEGATIVES: dict[str, Callable[[np.random.Generator, float], Array]] = {
     "standing": standing,
     "riding": riding,
     "waving": waving,
 }
+COUNTER_EXAMPLES = NEGATIVES | {"bouncing": bouncing}
 
 
-def _direction(random: np.random.Generator) -> Array:
+def direction(random: np.random.Generator) -> Array:
+    """Return a unit vector [3], every direction alike."""
     vector = random.normal(size=3)
     return np.asarray(vector / np.linalg.norm(vector))
 
 
 def _across(random: np.random.Generator, down: Array) -> Array:
-    other = _direction(random)
+    other = direction(random)
     other = other - down * float(other @ down)
     return np.asarray(other / np.linalg.norm(other))
 
@@ -172,16 +174,16 @@ def _gravity_along(down: Array, count: int) -> Array:
 
 def _gravity(random: np.random.Generator, count: int, *, shifts: int) -> Array:
     """Return gravity [n, 3] in a phone that is turned `shifts` times."""
-    down = _direction(random)
+    down = direction(random)
     directions = np.tile(down, (count, 1))
     for _ in range(shifts):
         at, long = random.integers(0, count), random.uniform(0.3, 1.5) * RATE_HZ
         turn = np.clip((np.arange(count) - at) / long, 0, 1) * random.normal(0, 0.7)
-        directions = _turned(directions, _direction(random), turn)
+        directions = turned(directions, direction(random), turn)
     return GRAVITY * directions
 
 
-def _turned(vectors: Array, axis: Array, angles: Array) -> Array:
+def turned(vectors: Array, axis: Array, angles: Array) -> Array:
     """Turn each of [n, 3] vectors about one axis by its angle (Rodrigues)."""
     sine, cosine = np.sin(angles)[:, None], np.cos(angles)[:, None]
     along = (vectors @ axis)[:, None] * axis
@@ -205,4 +207,4 @@ def _bump(random: np.random.Generator, time: Array, strength: float) -> Array:
     since = time - random.uniform(0, time[-1])
     ring = np.cos(2 * np.pi * random.uniform(1.5, 12) * since)
     shape = np.where(since >= 0, np.exp(-np.maximum(since, 0) / random.uniform(0.03, 0.3)), 0)
-    return np.asarray(strength * (ring * shape)[:, None] * _direction(random))
+    return np.asarray(strength * (ring * shape)[:, None] * direction(random))

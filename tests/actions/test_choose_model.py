@@ -68,6 +68,17 @@ def test_a_general_model_is_known_by_its_shape_where_it_has_no_labels() -> None:
     assert scene_model_for(StubEngine(a_status("a"), shaped), ADMIN, configured="") == "b"
 
 
+def test_a_hundred_classes_are_meant_for_any_picture_and_one_fewer_is_not() -> None:
+    for count, is_chosen in ((100, True), (99, False)):
+        shaped = a_status("b", labels={}, outputs=({"name": "y", "shape": [1, count]},))
+        several = StubEngine(a_status("a"), shaped)
+        if is_chosen:
+            assert scene_model_for(several, ADMIN, configured="") == "b"
+            continue
+        with pytest.raises(Conflict):
+            scene_model_for(several, ADMIN, configured="")
+
+
 @pytest.mark.parametrize("labels", [{"type": ("truck", "van")}, GENERAL])
 def test_several_of_a_kind_are_named_and_none_is_guessed(
     labels: dict[str, tuple[str, ...]],

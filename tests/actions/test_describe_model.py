@@ -51,6 +51,23 @@ def test_without_an_active_version_the_newest_is_described_as_not_active() -> No
     assert summaries(statuses).models[0].active_version is None
 
 
+@pytest.mark.parametrize(
+    ("inputs", "first", "is_both"),
+    [
+        (({"name": "image", "datatype": "FP32", "shape": [1, 224, 224, 3]},), "image/jpeg", False),
+        (({"name": "input_ids", "datatype": "INT64", "shape": [-1, -1]},), "text/plain", False),
+        ((), "text/plain", True),
+    ],
+)
+def test_an_embedding_is_asked_with_what_that_model_takes(
+    inputs: tuple[dict[str, object], ...], first: str, is_both: bool
+) -> None:
+    found = description([a_status(task="embedding", inputs=inputs)], BASE)
+    assert found.media_types[0] == first
+    assert f"Content-Type: {first}" in found.example
+    assert ({"image/png", "text/plain"} <= set(found.media_types)) is is_both
+
+
 def test_the_example_can_be_pasted_once_the_key_is_filled_in() -> None:
     found = description([a_status()], BASE)
     assert f"{BASE}/api/v1/models/vehicle-type/predict" in found.example

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from appliance.actions.job_orders import specification_of
@@ -32,6 +33,17 @@ def test_an_order_names_existing_files_and_new_folders(parts: Bench) -> None:
     assert list(Path(order.results).iterdir()) == []
     assert list(order.specifications) == ["colour@2"]
     assert order.limits.file_bytes == parts.settings.file_bytes
+
+
+def test_no_attempt_may_unpack_more_than_its_part_of_the_room_on_the_disk(
+    parts: Bench,
+) -> None:
+    job = stored(parts, files=[sent()])
+    share = parts.disk.room_bytes() // parts.settings.runners
+    told = parts.orders.order(job).limits.unpacked_bytes
+    assert told == min(share, 4 << 30) > 0
+    parts.disk._status = msgspec.structs.replace(parts.disk.status(), free_bytes=0)
+    assert parts.orders.order(job).limits.unpacked_bytes == 0
 
 
 def test_what_is_gone_is_named(parts: Bench) -> None:

@@ -114,7 +114,7 @@ def test_the_oldest_go_when_the_room_is_used_up(keeping: Keeping) -> None:
     assert keeping.keeper.status().kept_bytes == len(kept) * 4096
 
 
-def test_what_is_too_old_goes_unless_the_clock_is_suspect(keeping: Keeping) -> None:
+def test_what_is_too_old_goes(keeping: Keeping) -> None:
     keeping.keeper.use_history(History(keep_inputs=("*",), keep_inputs_days=10))
     keeping.keeper.start()
     keeping.remember(age_seconds=11 * DAY_SECONDS)
@@ -122,6 +122,45 @@ def test_what_is_too_old_goes_unless_the_clock_is_suspect(keeping: Keeping) -> N
     assert len(keeping.kept()) == 2
     assert keeping.keeper.sweep() == 1
     assert keeping.kept() == [young]
+
+
+def test_nothing_goes_for_its_age_while_the_clock_is_suspect(keeping: Keeping) -> None:
+    keeping.keeper.start()
+    ids = [keeping.remember(), keeping.remember(age_seconds=1)]
+    assert len(keeping.kept()) == 2
+    keeping.clock.jump(365 * DAY_SECONDS)
+    assert keeping.database.status().clock_is_suspect
+    assert keeping.keeper.sweep() == 0
+    assert keeping.kept() == ids
+
+
+def test_there_are_never_more_files_than_can_be_looked_through(
+    keeping: Keeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert keep_inputs.MOST_FILES == 200_000
+    monkeypatch.setattr(keep_inputs, "MOST_FILES", 20)
+    keeping.keeper.start()
+    ids = [keeping.remember(age_seconds=5000 - number) for number in range(25)]
+    kept = keeping.kept()
+    assert 15 <= len(kept) <= 20
+    assert kept == ids[-len(kept) :]
+
+
+def test_that_nothing_is_kept_without_a_history_is_said(keeping: Keeping) -> None:
+    keeping.keeper.use_history(History(enabled=False, keep_inputs=("*",)))
+    assert keeping.keeper.status().paused == "predictions are not recorded (history.enabled)"
+
+
+def test_nothing_is_missed_in_a_database_that_takes_no_writes(keeping: Keeping) -> None:
+    """What was answered may still wait to be written, so a missing row means nothing."""
+    keeping.keeper.start()
+    waits = an_id(keeping.clock.wall_seconds() - 1000)
+    keeping.keeper.offer("vehicle-type", waits, PICTURE)
+    assert keeping.kept() == [waits]
+    keeping.database._writer.mark_corrupt(OSError("pages are gone"))
+    assert not keeping.database.status().is_writable
+    assert keeping.keeper.sweep() == 0
+    assert keeping.kept() == [waits]
 
 
 def test_an_input_goes_with_its_prediction(keeping: Keeping) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from appliance.actions.health import HealthCheck
+from appliance.actions.jobs import JobCounts
+from appliance.actions.keep_inputs import InputsStatus
 from appliance.actions.measure import Measured, readings
 from appliance.clock import ManualClock
 from appliance.config import Config
@@ -124,6 +126,24 @@ def test_a_scrape_tells_the_parts_values(
     assert value(metrics, "disk_level") == 1
     assert value(metrics, "disk_free_bytes", directory="state") == 120 * 2**20
     assert value(metrics, "scrape_errors_total") == 0
+
+
+def test_a_scrape_tells_of_jobs_and_of_kept_inputs(metrics: Metrics, check: HealthCheck) -> None:
+    check.watch_jobs(lambda: JobCounts(waiting=4, running=3, dead=2, stored_bytes=99))
+    check.watch_inputs(
+        lambda: InputsStatus(is_on=True, paused="", kept=7, kept_bytes=70, waiting=1, dropped=5)
+    )
+    metrics.watch(lambda: readings(check, None))
+    for name, expected in {
+        "jobs_waiting": 4,
+        "jobs_running": 3,
+        "jobs_dead": 2,
+        "jobs_stored_bytes": 99,
+        "inputs_kept": 7,
+        "inputs_kept_bytes": 70,
+        "inputs_dropped_total": 5,
+    }.items():
+        assert value(metrics, name) == expected, name
 
 
 def test_a_failed_canary_shows_as_zero_and_not_ready(

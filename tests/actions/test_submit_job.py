@@ -16,6 +16,8 @@ from appliance.store.disk import Level
 from tests.job_kinds import PlayParams
 from tests.job_parts import ADMIN, DEVICE, OTHER, SETTINGS, Bench, a_zip, bench, sent
 
+OPERATOR = Caller(key_name="op", key_id="op0001", role=Role.OPERATOR, address="192.0.2.4")
+
 
 @pytest.fixture
 def parts(tmp_path: Path) -> Iterator[Bench]:
@@ -140,6 +142,14 @@ def test_a_key_that_sends_too_much_is_told_which_bound_it_met(tmp_path: Path) ->
         assert parts.submit(files=[sent(body=b"x" * 9)], caller=ADMIN).job.state == "waiting"
         assert len(folders(parts)) == 2
         assert first.id in folders(parts)
+
+
+def test_operators_are_bounded_as_devices_are(tmp_path: Path) -> None:
+    tight = msgspec.structs.replace(SETTINGS, most_per_key=1)
+    with bench(tmp_path / "tight", settings=tight) as parts:
+        parts.submit(caller=OPERATOR)
+        with pytest.raises(errors.RateLimited, match=r"jobs\.most_per_key"):
+            parts.submit(caller=OPERATOR)
 
 
 def test_all_jobs_together_have_bounds_for_admins_too(tmp_path: Path) -> None:

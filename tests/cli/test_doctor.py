@@ -14,6 +14,7 @@ from appliance.cli.doctor import without_secrets, write_bundle
     "line",
     [
         "X-API-Key: iak_abc123_secretsecretsecretsecretsecretsecretABC",
+        "a caller sent iak_abc123_secretsecretsecretsecretsecretsecretABC instead of a name",
         "api_key = 'secretsecret'",
         '{"token": "secretsecret"}',
         "Authorization: Bearer secretsecret",

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from appliance.cli.connection import Connection, admin_socket_path
+from appliance.cli import jobs
+from appliance.cli.connection import Connection, NotRunning, admin_socket_path
 from appliance.cli.jobs import job as group
 from appliance.cli.jobs import wait_for_job
 from appliance.config import Config, State
@@ -78,6 +79,44 @@ def test_waiting_holds_until_the_end(parts: Bench, run: Run, settings: Config) -
     assert run("cancel", job_id).exit_code == 0
     waiting.join(30.0)
     assert ended == ["cancelled"]
+
+
+class Away(Connection):
+    """A connection to an appliance that answers once, is away for some calls, and is back."""
+
+    def __init__(self, path: Path, *, away: int) -> None:
+        super().__init__(path)
+        self.asked, self._away = 0, away
+
+    def get(self, path: str, **query: str | int | None) -> Any:
+        self.asked += 1
+        if 1 < self.asked <= 1 + self._away:
+            return super().get(path, **query)
+        return {"state": "running" if self.asked == 1 else "done", "message": "", "progress": 0}
+
+
+def test_waiting_outlives_a_restart_of_the_appliance(
+    settings: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "_AGAIN_SECONDS", 0.01)
+    connection = Away(admin_socket_path(settings), away=3)
+    assert wait_for_job(connection, "the-job")["state"] == "done"
+    assert connection.asked == 5  # before, three times in vain, and when it was back
+
+
+def test_whoever_waits_in_vain_is_told_how_to_go_on(
+    settings: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "AWAY_SECONDS", 0.0)
+    connection = Away(admin_socket_path(settings), away=3)
+    with pytest.raises(NotRunning) as told:
+        wait_for_job(connection, "the-job")
+    assert "appliance job wait the-job" in told.value.message
+
+
+def test_whoever_waits_while_nothing_runs_is_told_at_once(settings: Config) -> None:
+    with pytest.raises(NotRunning, match="not running"):
+        wait_for_job(Connection(admin_socket_path(settings)), "the-job")
 
 
 def test_cancel_and_remove_each_keep_to_their_own(parts: Bench, run: Run) -> None:

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from appliance.cli.model import model
 from appliance.cli.model_measure import _packed, _setting, _show_classes, _split
 from appliance.config import Config, State
+from appliance.host.jobs.measure_params import EvaluateParams, QuantiseParams, TuneParams
 from tests.host.jobs.test_evaluate_report import DETECTION
 from tests.measure_parts import a_measurement
 
@@ -116,7 +117,19 @@ def test_recorded_inputs_need_no_data(tmp_path: Path) -> None:
     assert told.exit_code == 69, told.output
 
 
-def test_the_time_to_tune_has_the_name_that_it_has_over_http() -> None:
-    told = CliRunner().invoke(model, ["tune", "--help"]).output
-    assert "--most-seconds" in told
-    assert " --seconds" not in told
+@pytest.mark.parametrize(
+    ("verb", "kind"),
+    [("evaluate", EvaluateParams), ("quantise", QuantiseParams), ("tune", TuneParams)],
+)
+def test_what_can_be_told_over_http_is_an_option_of_the_same_name_and_bounds(
+    verb: str, kind: type[msgspec.Struct]
+) -> None:
+    options = {each.name: each for each in model.commands[verb].params}
+    told = msgspec.json.schema(kind)["$defs"][kind.__name__]["properties"]
+    for field, schema in told.items():
+        if field in ("model", "version"):  # MODEL@VERSION
+            continue
+        option = options[field]
+        if isinstance(option.type, click.IntRange | click.FloatRange):
+            bounds = (schema.get("minimum"), schema.get("maximum"))
+            assert (option.type.min, option.type.max) == bounds, field

@@ -2,13 +2,14 @@
 
 import json
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.end_to_end.conftest import Start
-from tests.end_to_end.running import Running, wait_for
+from tests.end_to_end.running import HANG_SECONDS, Running, wait_for
 from tests.end_to_end.test_jobs import ended, form
 from tests.measure_parts import DATA, colours, zipped
 
@@ -89,6 +90,45 @@ def test_an_int8_version_is_installed_and_answers_nobody(start_one: Start, tmp_p
     assert [one["version"] for one in told["versions"]] == [1, 2]
 
 
+def test_the_command_line_waits_on_when_the_appliance_is_killed_and_comes_back(
+    start_one: Start, tmp_path: Path
+) -> None:
+    running = start_one()
+    folder = tmp_path / "data"
+    for name, body in colours(red=50, blue=50).items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body)
+    told: list[Any] = []
+    waiting = threading.Thread(
+        target=lambda: told.append(running.command("model", "evaluate", "colour", str(folder)))
+    )
+    waiting.start()
+    # Asked once for where the job stands, it is then waited for.
+    wait_for(lambda: "/api/v1/jobs/{job_id}" in running.log() or told, "the job")
+    running.kill()
+    start_one(running.state)
+    waiting.join(HANG_SECONDS)
+    assert told
+    assert told[0].returncode == 0, told[0].stderr
+    assert "100.0 % right: 100 of 100." in told[0].stdout
+
+
+def test_the_command_line_gives_up_a_version_that_takes_too_long(
+    start_one: Start, tmp_path: Path
+) -> None:
+    running = start_one()
+    folder = tmp_path / "data"
+    for name, body in colours(red=12, blue=12).items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body)
+    told = running.command("model", "quantise", "colour", str(folder), "--most-seconds", "1")
+    assert told.returncode == 1
+    assert "took longer than 1 s (most_seconds)" in told.stderr
+    assert [one["version"] for one in running.get(MODEL).json()["versions"]] == [1]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not (DATA / "coco").is_dir(), reason="../shared/data is not there")
 def test_yolox_scores_on_real_photos_as_it_is_known_to(start_one: Start) -> None:
@@ -105,6 +145,23 @@ def test_yolox_scores_on_real_photos_as_it_is_known_to(start_one: Start) -> None
     # On all 128 photos .503 and .340 are published; these 40 of them are a little easier.
     assert score["map50"] == pytest.approx(0.531, abs=0.005)
     assert score["map50_95"] == pytest.approx(0.389, abs=0.005)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (DATA / "coco").is_dir(), reason="../shared/data is not there")
+def test_yolox_with_weights_of_eight_bits_scores_like_its_original(start_one: Start) -> None:
+    running = start_one()
+    yolox = DATA / "models" / "yolox"
+    told = running.command(
+        *("model", "install", str(yolox / "yolox_nano_dynamic_range_quantize.tflite")),
+        *("--name", "yolox-nano"),
+    )
+    assert told.returncode == 0, told.stderr
+    told = running.command("model", "evaluate", "yolox-nano", str(DATA / "coco"), "--json")
+    assert told.returncode == 0, told.stderr
+    score = json.loads(told.stdout)["measured"]["detection"]
+    assert score["map50"] == pytest.approx(0.539, abs=0.005)
+    assert score["map50_95"] == pytest.approx(0.386, abs=0.005)
 
 
 @pytest.mark.slow

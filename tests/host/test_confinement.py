@@ -174,6 +174,29 @@ def test_a_process_that_left_the_network_opens_no_socket_and_starts_no_program()
     assert lines[-1] == "thread"
 
 
+#: asm/unistd_64.h: socket, connect, bind, listen, socketpair, execve, execveat, io_uring_setup.
+CALLS = (41, 42, 49, 50, 53, 59, 322, 425)
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="other machines have other numbers")
+@pytest.mark.parametrize("x32", [0, 0x40000000])
+def test_every_call_that_opens_a_way_out_is_refused_by_its_number(x32: int) -> None:
+    found = run(
+        CONFINE + "import ctypes, errno\n"
+        "libc = ctypes.CDLL(None, use_errno=True)\n"
+        "print(confinement.leave_network())\n"
+        f"for number in {CALLS}:\n"
+        f"    told = libc.syscall(number | {x32}, -1, -1, -1, -1, -1)\n"
+        "    print(number, told, errno.errorcode[ctypes.get_errno()])\n"
+        f"print(libc.syscall(39 | {x32}) == (-1 if {x32} else os.getpid()))"  # getpid
+    )
+    lines = found.splitlines()
+    if lines[0] != "True":
+        pytest.skip("this machine's kernel or architecture allows neither way")
+    assert lines[1:-1] == [f"{number} -1 EACCES" for number in CALLS]
+    assert lines[-1] == "True"
+
+
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="only there are calls of 32 bits")
 def test_the_calls_of_32_bit_programs_are_no_way_around(tmp_path: Path) -> None:
     compiler = shutil.which("cc") or shutil.which("gcc")

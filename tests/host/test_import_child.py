@@ -1,8 +1,11 @@
 """The child that imports: from what was sent to a version that has proved itself."""
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from appliance.errors import ModelInvalid, Problem, UnsupportedMedia
@@ -28,6 +31,49 @@ def test_an_onnx_file_with_labels_becomes_a_version(tmp_path: Path) -> None:
     assert (manifest.name, manifest.version, manifest.task) == ("m", 1, "image-classification")
     assert manifest.inputs[0].scale == (255.0,)
     assert "3 labels" in (directory / "card.md").read_text()
+
+
+#: An import that, the moment it opens what was sent, tries to reach somebody and tells.
+_REACHER = """
+import errno, os, socket, sys
+from appliance.host import import_child
+
+inherited = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+ways = [
+    lambda: socket.socket(socket.AF_INET),
+    socket.socketpair,
+    lambda: inherited.connect("/dev/log"),
+    lambda: os.execv("/bin/true", ["true"]),
+]
+told = False
+
+def watch(event, given):
+    global told
+    if event != "open" or told or not str(given[0]).endswith("m.onnx"):
+        return
+    told = True
+    for way in ways:
+        try:
+            way()
+            os.write(2, b"done ")
+        except OSError as fault:
+            os.write(2, errno.errorcode[fault.errno].encode() + b" ")
+
+sys.addaudithook(watch)
+import_child.main()
+"""
+
+
+def test_an_import_can_reach_nobody_and_start_no_program(tmp_path: Path) -> None:
+    told = a_specification(tmp_path, {"m.onnx": onnx_model(), "labels.txt": LABELS}, scale=[255.0])
+    found = subprocess.run(
+        [sys.executable, "-c", _REACHER],
+        input=msgspec.json.encode(told),
+        capture_output=True,
+        timeout=120,
+    )
+    assert found.stderr.split() == [b"EACCES"] * 4
+    assert b'"kind":"done"' in found.stdout
 
 
 def test_labels_lose_what_nobody_sees(tmp_path: Path) -> None:

@@ -243,3 +243,26 @@ def test_streams_can_be_fewer_than_threads(models: Path) -> None:
     )
     assert built.task.property("NUM_STREAMS") == 1
     assert built.task.property("INFERENCE_NUM_THREADS") == 2
+
+
+def test_weights_of_small_integers_are_made_numbers_before_streams_are_compiled(
+    models: Path,
+) -> None:
+    place = write_colour_model(models, has_golden=False)
+    ops = ov.opset13
+    image = ops.parameter([1, 3, 8, 8], np.float32, name="image")
+    image.output(0).set_names({"image"})
+    whole = ops.convert(ops.constant(np.eye(3, dtype=np.int8).reshape(3, 3, 1, 1)), np.float32)
+    weights = ops.multiply(whole, ops.constant(np.full((3, 1, 1, 1), 10, np.float32)))
+    mixed = ops.convolution(image, weights, [1, 1], [0, 0], [0, 0], [1, 1])
+    means = ops.reduce_mean(mixed, np.array([2, 3]), keep_dims=False)
+    means.output(0).set_names({"colour"})
+    save([means], [image], place.directory)
+    built = network(place, threads=2)
+    for compiled in (built.task, built.raw()):
+        for one in compiled.compiled.get_runtime_model().get_ops():
+            sources = [value.get_node() for value in one.input_values()]
+            kinds = [each.get_rt_info()["layerType"].value for each in (one, *sources)]
+            assert kinds != ["Convert", "Const"]
+    found = built.task.infer({"image": NOISE})["colour"]
+    assert found == pytest.approx(softless(NOISE, 127.5, 127.5), rel=1e-4, abs=1e-3)

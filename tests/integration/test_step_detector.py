@@ -64,7 +64,7 @@ def test_the_golden_samples_come_out_as_promised(sample):
 
 
 def test_one_window_takes_about_a_millisecond_at_most():
-    window = {"signal": np.zeros((1, 3, 160), np.float32)}
+    window = {"signal": np.zeros((1, 3, read_manifest(SHIPPED).settings["window"]), np.float32)}
     infer([window])
     taken = []
     for _ in range(50):

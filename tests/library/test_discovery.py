@@ -148,6 +148,32 @@ def test_a_question_is_asked_only_where_nothing_was_said() -> None:
     assert not proposed(facts(scores, boxes), activation="softmax").missing
 
 
+FEATURES = tensor("pool", 1, 1, 1, 1024, low=0.0, high=5.8)
+
+
+def test_many_numbers_of_which_none_is_below_zero_are_features() -> None:
+    found = proposed(facts(FEATURES), {"imagenet_labels.txt": ("a",) * 1001})
+    assert found.manifest.task == "embedding"
+    assert [one.tensor for one in found.manifest.outputs] == ["pool"]
+    assert any("--task image-classification" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("output", "labels"),
+    [
+        (FEATURES, 1024),
+        (tensor("scores", 1, 1001, low=0.0, high=5.8), 3),
+        (tensor("scores", 1, 1024, low=-0.1, high=5.8), 0),
+        (tensor("scores", 1, 1024, low=0.0, high=0.2), 0),
+        (tensor("scores", 1, 20, low=0.0, high=5.8), 0),
+        (tensor("scores", 1, 1024), 0),
+    ],
+)
+def test_what_may_be_scores_is_taken_for_scores(output: TensorFacts, labels: int) -> None:
+    beside = {"labels.txt": tuple(f"l{number}" for number in range(labels))} if labels else {}
+    assert proposed(facts(output), beside).manifest.task == "image-classification"
+
+
 def test_an_unknown_use_is_asked_for() -> None:
     unknown = facts(tensor("o", 1, 21, 512, 512))
     assert "--task" in proposed(unknown).missing[0]

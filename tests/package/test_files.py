@@ -134,10 +134,11 @@ def test_purge_removes_only_fixed_places_and_never_the_backups() -> None:
 
 
 def test_no_maintainer_script_reaches_for_the_network_or_asks() -> None:
-    for name in ("postinst", "postrm"):
+    foreign = r"curl|wget|apt|debconf|^\s*read |chown -R|systemctl (?!--system daemon-reload)"
+    for name in ("preinst", "postinst", "postrm"):
         text = (ROOT / "debian" / f"inference-appliance.{name}").read_text(encoding="utf-8")
         assert "#DEBHELPER#" in text
-        assert not re.search(r"curl|wget|apt|debconf|^\s*read |chown -R|systemctl", text, re.M)
+        assert not re.search(foreign, text, re.M)
 
 
 def test_everything_that_is_installed_is_there() -> None:

@@ -71,6 +71,12 @@ def test_an_interrupted_unpacking_is_finished_by_the_usual_command(
 ) -> None:
     box.run(f"dpkg --unpack /root/{package.name}")  # as if the power had gone after it
     assert box.unit("ActiveState") in {"inactive", "deactivating"}
+    # Nobody may start it by hand either, until all files and users are there; they are told why.
+    box.run("systemctl start --no-block inference-appliance")
+    box.wait_for(
+        lambda: "Waiting for an upgrade to end" in box.journal(), "the service that waits"
+    )
+    assert box.unit("ActiveState") == "activating"
     box.run("dpkg --configure -a")
     box.wait_until_active()
     assert json.loads(box.say(PREDICT))["recorded"] is True

@@ -57,6 +57,18 @@ def test_levels_follow_the_free_share(tmp_path: Path, share: float, level: Level
     assert watch.status().level == level.name.lower()
 
 
+@pytest.mark.parametrize(
+    ("gibibytes", "share", "room"),
+    [(20, 0.5, 8.6), (20, 0.06, 0.0), (1000, 0.5, 490.0)],  # 7 %, but never more than 10 GiB
+)
+def test_room_ends_where_the_disk_becomes_tight(
+    tmp_path: Path, gibibytes: int, share: float, room: float
+) -> None:
+    watch = _watch(tmp_path, FakeDisk(gibibytes * GIBIBYTE, share))
+    watch.check()
+    assert watch.room_bytes() / GIBIBYTE == pytest.approx(room, rel=1e-3)
+
+
 def test_inodes_count_as_well(tmp_path: Path) -> None:
     watch = _watch(tmp_path, FakeDisk(20 * GIBIBYTE, 0.9, inode_share=0.05))
     assert watch.check() is Level.TIGHT

@@ -3,7 +3,7 @@
 import pytest
 
 from appliance.clock import ManualClock
-from appliance.store.wall_clock import AWAY_SECONDS, STEADY_SECONDS, WallClock
+from appliance.store.wall_clock import AWAY_SECONDS, JUMP_SECONDS, STEADY_SECONDS, WallClock
 
 NOW = 1_790_000_000.0
 YEAR = 365 * 86400.0
@@ -144,3 +144,8 @@ def test_a_jump_is_suspect_before_it_was_observed_and_observing_agrees() -> None
     clock.jump(-YEAR)
     watch.observe()
     assert not watch.is_suspect_now()
+
+
+def test_the_times_are_those_that_the_manual_tells() -> None:
+    """An hour's jump, seven days away, a steady day: docs/operating.md, "What to do when"."""
+    assert (JUMP_SECONDS, AWAY_SECONDS, STEADY_SECONDS) == (3600, 7 * 86400, 86400)

@@ -195,7 +195,8 @@ def test_a_flushed_session_is_empty_and_may_go_on():
 
 def test_answers_have_the_same_bits_in_every_batch_size():
     random = np.random.default_rng(4)
-    windows = random.normal(0, 3, (160, 3, 160)).astype(np.float32)
+    length = shipped()[0].manifest.settings["window"]
+    windows = random.normal(0, 3, (160, 3, length)).astype(np.float32)
     windows[:, 2] += 9.8
     single = np.concatenate(
         [infer([{"signal": window[None]}])[0]["probability"] for window in windows]
@@ -231,8 +232,15 @@ def test_the_check_refuses_a_model_that_does_not_fit():
     broken = msgspec.structs.replace(model.manifest, settings={"rate_hz": 50})
     with pytest.raises(ModelInvalid, match="settings"):
         TASK.check(Model(broken, model.labels, model.input_shapes))
-    with pytest.raises(ModelInvalid, match="160"):
+    with pytest.raises(ModelInvalid, match=str(model.manifest.settings["window"])):
         TASK.check(Model(model.manifest, model.labels, {"signal": [-1, 3, 64]}))
+
+
+def test_a_model_from_before_the_rule_of_early_steps_has_none():
+    model, _ = shipped()
+    before = {k: v for k, v in model.manifest.settings.items() if k != "early_share"}
+    older = msgspec.structs.replace(model.manifest, settings=before)
+    TASK.check(Model(older, model.labels, model.input_shapes))
 
 
 def test_the_summary_tells_the_count():

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -69,3 +71,39 @@ def test_a_step_starts_where_the_one_before_ended():
 def test_one_step_has_no_cadence():
     pace, _ = count(Pace(), 0.0, [(2.0, 0.9)], PICKING)
     assert pace.cadence_per_minute() is None
+
+
+EARLY = dataclasses.replace(PICKING, early_share=0.6)
+WALK = [(1.0, 0.9), (1.7, 0.9), (2.4, 0.9), (3.1, 0.9)]
+
+
+def test_a_step_much_too_early_for_the_rhythm_must_be_as_clear_as_a_first_one():
+    doubtful = [*WALK, (3.4, 0.5), (3.8, 0.3), (4.1, 0.7), (4.5, 0.3)]
+    assert count(Pace(), 0.0, doubtful, PICKING)[0].steps == 8
+    _, events = count(Pace(), 0.0, doubtful, EARLY)
+    assert [event.time for event in events] == [1.0, 1.7, 2.4, 3.1, 3.8, 4.1]
+
+
+def test_a_walk_that_has_just_begun_has_no_rhythm_yet():
+    quick = [(1.0, 0.9), (1.7, 0.9), (2.4, 0.9), (2.7, 0.3)]
+    assert count(Pace(), 0.0, quick, EARLY)[0].steps == 4
+
+
+def test_whoever_stood_still_walks_in_a_new_rhythm():
+    hurried = [*WALK, (9.0, 0.9), (9.3, 0.3), (9.6, 0.3)]
+    assert count(Pace(), 0.0, hurried, EARLY)[0].steps == 7
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.2, 2.0), st.floats(0.0, 1.0)), max_size=40),
+    st.lists(st.integers(0, 40), max_size=6).map(sorted),
+)
+def test_the_steps_do_not_depend_on_how_the_peaks_come(peaks, cuts):
+    at = np.cumsum([apart for apart, _ in peaks])
+    peaks = [(float(time), height) for time, (_, height) in zip(at, peaks, strict=True)]
+    pace, events = Pace(), []
+    for begin, end in zip([0, *cuts], [*cuts, len(peaks)], strict=True):
+        pace, more = count(pace, 0.0, peaks[begin:end], EARLY)
+        events += more
+    assert (pace, events) == count(Pace(), 0.0, peaks, EARLY)
+    assert len(pace.recent_seconds) <= 6

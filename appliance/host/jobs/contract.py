@@ -13,6 +13,9 @@ import msgspec
 
 from appliance.host.specification import HostSpecification
 
+#: The most that one attempt may unpack.
+MOST_UNPACKED_BYTES = 4 * 1024**3
+
 
 class JobInput(msgspec.Struct, frozen=True, kw_only=True):
     """One file of a job: its name as the client gave it, its media type, and where it lies."""
@@ -23,10 +26,15 @@ class JobInput(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InputLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The most that inputs may hold: files inside one zip, and bytes of one file."""
+    """The most that inputs may hold: files inside one zip, and bytes of one file.
+
+    `unpacked_bytes` is what an attempt may lay onto the disk while it works: MOST_UNPACKED_BYTES,
+    or less where the disk has less room.
+    """
 
     members: int = 10_000
     file_bytes: int = 50_000_000
+    unpacked_bytes: int = MOST_UNPACKED_BYTES
 
 
 class NewVersion(msgspec.Struct, frozen=True, kw_only=True):

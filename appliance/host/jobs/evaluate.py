@@ -40,7 +40,7 @@ class Evaluate:
         began = time.monotonic()
         name = f"{params.model}@{params.version}"
         run.report(0.0, "reading the data")
-        data = read_set(run.inputs, run.workspace, most_files=run.limits.members)
+        data = read_set(run.inputs, run.workspace, run.limits)
         require_labels(data)
         run.report(_READ_SHARE, f"loading {name}")
         model = loaded(run.specifications[name])

@@ -9,15 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from appliance.errors import InvalidInput, UnsupportedMedia
+from appliance.errors import InsufficientStorage, InvalidInput, PayloadTooLarge, UnsupportedMedia
 from appliance.host.jobs import box_labels, label_table
 from appliance.host.jobs.batch_items import INPUT_TYPES, is_zip
 from appliance.host.jobs.box_labels import TrueBox
-from appliance.host.jobs.contract import JobInput
+from appliance.host.jobs.contract import MOST_UNPACKED_BYTES, InputLimits, JobInput
 from appliance.library.zip_source import Caps, unpack
 from appliance.tasks.contract import Payload
 
-_MOST_UNPACKED_BYTES = 4 * 1024**3
 #: The same data is always cut the same way, so that two reports can be compared.
 _SEED = 20_260
 _FORMS = (
@@ -79,14 +78,14 @@ class LabelledSet:
 
 
 def read_set(
-    inputs: Sequence[JobInput], workspace: Path, *, most_files: int = 10_000
+    inputs: Sequence[JobInput], workspace: Path, limits: InputLimits | None = None
 ) -> LabelledSet:
     """Given a job's inputs and an empty folder to unpack into, return the items with their truth.
 
-    Raise InvalidInput when there is nothing to measure or the labels are broken, and what
-    unpacking raises.
+    Raise InvalidInput when there is nothing to measure or the labels are broken,
+    InsufficientStorage when the disk has no room for it, and what unpacking raises.
     """
-    files = _files(inputs, workspace, most_files)
+    files = _files(inputs, workspace, limits or InputLimits())
     pictures = {
         name: path
         for name, path in files.items()
@@ -100,7 +99,7 @@ def read_set(
     return found
 
 
-def _files(inputs: Sequence[JobInput], workspace: Path, most_files: int) -> dict[str, Path]:
+def _files(inputs: Sequence[JobInput], workspace: Path, limits: InputLimits) -> dict[str, Path]:
     """Return every file by its name in the data, those of zips included."""
     if not inputs:
         raise InvalidInput(f"The job needs data. {_FORMS}")
@@ -114,14 +113,36 @@ def _files(inputs: Sequence[JobInput], workspace: Path, most_files: int) -> dict
         target = workspace / f"data-{number}"
         target.mkdir(parents=True)
         # The caps are for all zips together: one request may hold very many of them.
-        caps = Caps(
-            total_bytes=_MOST_UNPACKED_BYTES - unpacked_bytes, entries=most_files - unpacked_files
-        )
-        for unpacked in unpack(path, target, caps):
+        caps = _caps(limits, unpacked_bytes, unpacked_files)
+        for unpacked in _unpacked(path, target, caps, limits):
             files[unpacked.relative_to(target).as_posix()] = unpacked
             unpacked_bytes += unpacked.stat().st_size
             unpacked_files += 1
     return {name: path for name, path in sorted(files.items()) if _is_meant(name)}
+
+
+def _caps(limits: InputLimits, unpacked_bytes: int, unpacked_files: int) -> Caps:
+    return Caps(
+        total_bytes=limits.unpacked_bytes - unpacked_bytes,
+        entries=limits.members - unpacked_files,
+        too_large=f"The data unpacks to more than {limits.unpacked_bytes / 1e6:,.0f} MB, the most"
+        " that one job may have. Send less of it.",
+        too_many=f"The data holds more than {limits.members:,} files, the most that one job reads"
+        " (jobs.members). Send less of it.",
+    )
+
+
+def _unpacked(archive: Path, target: Path, caps: Caps, limits: InputLimits) -> list[Path]:
+    """Unpack; where that is too much only because the disk is that full, say so."""
+    try:
+        return unpack(archive, target, caps)
+    except PayloadTooLarge as problem:
+        if limits.unpacked_bytes < MOST_UNPACKED_BYTES and problem.detail == caps.too_large:
+            raise InsufficientStorage(
+                f"The disk has room for {limits.unpacked_bytes / 1e6:,.0f} MB of unpacked data,"
+                " and this job's needs more. Free some space, or send less of it."
+            ) from None
+        raise
 
 
 def _is_meant(name: str) -> bool:

@@ -1,5 +1,6 @@
 """Ask a model about items whose truth is known, one after the other, and score its answers."""
 
+import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ _DETECTION_PARAMS = {"threshold": "0.01", "iou": "0.65", "max_objects": "300"}
 #: What object detection works with where the manifest says nothing.
 _WORKING_THRESHOLD = 0.25
 _TOP = 5
+#: What is left out when the time is up is always the same.
+_SEED = 20_260
 
 Report = Callable[[float, str], None]
 
@@ -138,8 +141,8 @@ def measure(
     """Given a model, labelled items and what answers, return the score and a row for each item.
 
     `labels` are those that the parameters ask for, where they are not the model's own. Items after
-    `until_monotonic` are left out, with a note. Raise InvalidInput when the labels
-    are not the model's, or no item could be answered.
+    `until_monotonic` are left out, with a note: they are drawn evenly, always the same way. Raise
+    InvalidInput when the labels are not the model's, or no item could be answered.
     """
     if data.form == "boxes":
         return _measure_boxes(model, data, _Walk(data, ask, report, until_monotonic)), []
@@ -166,12 +169,18 @@ class _Walk:
 
     def answers(self) -> Iterator[tuple[Item, dict[str, Any]]]:
         """Yield each item that got an answer, with the answer."""
-        total = len(self._data.items)
-        for number, item in enumerate(self._data.items):
+        items = list(self._data.items)
+        total = len(items)
+        if self._until < float("inf"):
+            # Data lies label by label: the first part of it would be of a few labels only.
+            random.Random(_SEED).shuffle(items)
+        for number, item in enumerate(items):
             self._report(number / total, f"{number} of {total} items")
             if number and time.monotonic() > self._until:
-                left = total - number
-                self.notes.append(f"The time was up: the last {left:,} items were left out.")
+                self.notes.append(
+                    f"The time was up: {total - number:,} of {total:,} items, drawn evenly from"
+                    " all, were left out."
+                )
                 return
             self._courtesy.give_way()
             try:
@@ -248,6 +257,8 @@ def _measure_labels(
         sure.append(said["confidence"])
         top_hits += any(one["index"] == truth for one in said["top"][:_TOP])
         rows.append(_row(item, names[truths[-1]], said, is_right=truth == answer))
+    order = {item.name: number for number, item in enumerate(data.items)}
+    rows.sort(key=lambda row: order[row.item])
     is_large = len(names) > _TOP
     measured = walk.measurement()
     scored = classification_metrics.score(

@@ -62,7 +62,15 @@ class QuantiseParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         int, Meta(ge=8, le=5000, description="Items to see the range of each layer's values.")
     ] = 300
     most_items: _Items = 2_000
-    most_seconds: _Seconds = 3600.0
+    most_seconds: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=4 * 3600,
+            description="Longest time for all of it; a version that is not made by then is given"
+            " up.",
+        ),
+    ] = 3600.0
 
 
 class TuneParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

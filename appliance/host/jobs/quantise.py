@@ -39,6 +39,7 @@ from appliance.host.jobs.quantise_report import (
 from appliance.host.jobs.speed import Contender, race
 from appliance.host.network import port_name
 from appliance.host.openvino_import import ov
+from appliance.host.plain_weights import with_plain_weights
 from appliance.host.specification import HostSpecification
 from appliance.library.versions import model_file
 from appliance.tasks.contract import Payload
@@ -186,7 +187,7 @@ def _data(run: JobRun, params: QuantiseParams) -> tuple[LabelledSet, LabelledSet
 
 
 def _read(run: JobRun, inputs: Sequence[JobInput], folder: str) -> LabelledSet:
-    return read_set(inputs, run.workspace / folder, most_files=run.limits.members)
+    return read_set(inputs, run.workspace / folder, run.limits)
 
 
 def _measured(work: _Work, data: LabelledSet, ask: Ask) -> Measurement:
@@ -201,8 +202,7 @@ def _candidate(
     before: Measurement,
 ) -> _Candidate:
     """Return the INT8 version; with some layers left as they are where the drop is too large."""
-    core = ov.Core()
-    model = core.read_model(model_file(work.source))
+    model = _network(work)
     transform = _Transform(work, model)
     task = work.original.task.name
     work.stage(0.2, 0.45, "calibrating")
@@ -215,7 +215,7 @@ def _candidate(
     transform.expect(0, "looking for layers to leave as they are")
     judge = _judge(work, transform, validation)
     made = quantise_network.quantised_with_care(
-        core.read_model(model_file(work.source)),
+        _network(work),
         calibration.items,
         validation.items[: len(calibration.items)],
         transform,
@@ -224,6 +224,11 @@ def _candidate(
         max_drop=work.params.max_drop / 100,
     )
     return _assembled(work, made, validation, before, is_mixed=True)
+
+
+def _network(work: _Work) -> "ov.Model":
+    """Return the original as it is to be quantised, which NNCF may change."""
+    return with_plain_weights(ov.Core().read_model(model_file(work.source)))
 
 
 def _assembled(

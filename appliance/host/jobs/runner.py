@@ -1,6 +1,7 @@
 """The process of one attempt at a job: take the order, run the kind, say how it went, end."""
 
 import contextlib
+import errno
 import importlib
 import logging
 import os
@@ -15,6 +16,7 @@ import msgspec
 from appliance import frames
 from appliance.errors import (
     DeadlineExceeded,
+    InsufficientStorage,
     Internal,
     PayloadTooLarge,
     Problem,
@@ -40,7 +42,8 @@ _MOST_MESSAGE_CHARACTERS = 500
 #: The order comes at once, or the front is gone.
 _ORDER_SECONDS = 60.0
 #: After these, another attempt may go better; other problems are the job's own.
-_PASSING = (Unavailable, DeadlineExceeded, RateLimited, Internal)
+_PASSING = (Unavailable, DeadlineExceeded, RateLimited, Internal, InsufficientStorage)
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def serve(process: JobProcess, control: socket.socket) -> None:
@@ -113,14 +116,20 @@ def attempt(order: JobOrder, report: Callable[[float, str], None]) -> JobWord:
             "The job needs more memory than it may use (jobs.memory_bytes)."
         )
         return failure(too_large, is_worth_retrying=True)
-    except Exception:  # a kind's own bug; what it is, is for the log alone
-        _log.exception("job failed", extra={"job": order.job_id})
-        return failure(
-            Internal(
-                "The job failed through a fault of the appliance itself. Its log has the cause"
-                f" under the job's id, {order.job_id}."
-            )
-        )
+    except Exception as fault:
+        return failure(_named(order, fault))
+
+
+def _named(order: JobOrder, fault: Exception) -> Problem:
+    """Given what a kind should not have raised, return its problem: a full disk or our own bug."""
+    if isinstance(fault, OSError) and fault.errno in _NO_SPACE:
+        return InsufficientStorage("The disk became full while the job ran. Free some space.")
+    _log.error("job failed", exc_info=fault, extra={"job": order.job_id})
+    # What it is, is for the log alone.
+    return Internal(
+        "The job failed through a fault of the appliance itself. Its log has the cause under the"
+        f" job's id, {order.job_id}."
+    )
 
 
 def failure(problem: Problem, *, is_worth_retrying: bool | None = None) -> JobWord:

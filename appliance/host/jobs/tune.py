@@ -17,6 +17,7 @@ from appliance.host.jobs.speed import Contender, Rate, compiled_for, race
 from appliance.host.jobs.tune_report import Row, TuneReport, headline, write_report
 from appliance.host.network import first_words, with_preprocessing
 from appliance.host.openvino_import import ov
+from appliance.host.plain_weights import with_plain_weights
 from appliance.library.checksums import check_sums
 from appliance.library.manifest import Manifest, read_manifest
 from appliance.library.versions import model_file
@@ -137,7 +138,8 @@ def chosen(rows: tuple[Row, ...], latency_ms: float | None) -> Row:
 def _contender(directory: Path, manifest: Manifest, trial: Trial) -> Contender | None:
     """Return the version compiled for a setting; None for a batch that it cannot take."""
     try:
-        model = with_preprocessing(ov.Core().read_model(model_file(directory)), manifest)
+        read = with_plain_weights(ov.Core().read_model(model_file(directory)))
+        model = with_preprocessing(read, manifest)
         if trial.batch > 1:
             _widen(model, trial.batch)
         compiled = compiled_for(

@@ -125,6 +125,14 @@ def test_only_a_shortage_of_the_machine_is_worth_another_try(
         batch.loaded(specification(tmp_path))
 
 
+def test_what_a_model_or_a_client_calls_a_thing_is_no_formula_in_the_table(tmp_path: Path) -> None:
+    labels = ("=HYPERLINK()", "+green", "@blue")
+    model = write_colour_model(tmp_path / "models", labels=labels, has_golden=False)
+    run(tmp_path, specification(model.directory), picture("red"), picture("blue"))
+    table = (tmp_path / "results" / "results.csv").read_text().splitlines()
+    assert [row.split(",")[2] for row in table[1:]] == ["'=HYPERLINK()", "'@blue"]
+
+
 def test_a_table_holds_no_formulas(tmp_path: Path) -> None:
     outcome = batch.predicted(
         None,  # type: ignore[arg-type]

@@ -3,9 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from appliance.errors import InvalidInput, PayloadTooLarge, UnsupportedMedia
+from appliance.errors import (
+    InsufficientStorage,
+    InvalidInput,
+    PayloadTooLarge,
+    UnsupportedMedia,
+)
 from appliance.host.jobs import labelled_data
-from appliance.host.jobs.contract import JobInput
+from appliance.host.jobs.contract import InputLimits, JobInput
 from appliance.host.jobs.labelled_data import (
     Item,
     inputs_by_part,
@@ -45,15 +50,21 @@ def test_several_zips_are_one_set(tmp_path: Path) -> None:
     assert [one.label for one in read_set(parts, tmp_path / "w").items] == ["cat", "dog"]
 
 
-def test_several_zips_share_the_caps_of_one(
+def test_several_zips_share_the_caps_of_one(tmp_path: Path) -> None:
+    parts = [zipped(tmp_path / f"{name}.zip", {f"{name}/1.png": "x" * 6}) for name in "ab"]
+    with pytest.raises(PayloadTooLarge, match=r"more than 1 files.*\(jobs\.members\)"):
+        read_set(parts, tmp_path / "v", InputLimits(members=1))
+    with pytest.raises(InsufficientStorage, match="room for 0 MB of unpacked data"):
+        read_set(parts, tmp_path / "w", InputLimits(unpacked_bytes=10))
+
+
+def test_data_that_is_too_large_on_any_disk_is_refused_for_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parts = [zipped(tmp_path / f"{name}.zip", {f"{name}/1.png": "x" * 6}) for name in "ab"]
-    with pytest.raises(PayloadTooLarge, match="at most 0 are read"):
-        read_set(parts, tmp_path / "v", most_files=1)
-    monkeypatch.setattr(labelled_data, "_MOST_UNPACKED_BYTES", 10)
-    with pytest.raises(PayloadTooLarge, match="unpacks to more"):
-        read_set(parts, tmp_path / "w")
+    parts = [zipped(tmp_path / "a.zip", {"a/1.png": "x" * 60})]
+    monkeypatch.setattr(labelled_data, "MOST_UNPACKED_BYTES", 50)
+    with pytest.raises(PayloadTooLarge, match="the most that one job may have"):
+        read_set(parts, tmp_path / "w", InputLimits(unpacked_bytes=50))
 
 
 def test_a_table_finds_its_files_and_tells_of_those_that_are_missing(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,30 @@ def test_when_the_time_is_up_the_rest_is_left_out(tmp_path: Path, colour: Hosted
     data = LabelledSet(form="labels", items=items)
     found, _ = measured(colour, data, until_monotonic=0.0)
     assert found.items == 1
-    assert "last 2 items were left out" in found.notes[-1]
+    assert "2 of 3 items, drawn evenly from all, were left out" in found.notes[-1]
+
+
+def test_a_bounded_measurement_begins_with_items_of_every_label(
+    tmp_path: Path, colour: HostedModel
+) -> None:
+    items = tuple(
+        item(tmp_path / f"{label}-{number}.png", label, label)
+        for label in ("red", "blue")
+        for number in range(20)
+    )
+    asked: list[bytes] = []
+    ask = asker(colour, measuring_params(colour.task, {}))
+
+    def noting(payload: Payload) -> Answer:
+        asked.append(bytes(payload.body))
+        return ask(payload)
+
+    data = LabelledSet(form="labels", items=items)
+    until = time.monotonic() + 1e6
+    found, rows = measure(colour.model, data, noting, report=told, until_monotonic=until)
+    assert found.items == 40
+    assert len(set(asked[:12])) == 2
+    assert [row.item for row in rows] == [one.name for one in items]
 
 
 def test_a_wish_to_cancel_is_let_through(tmp_path: Path, colour: HostedModel) -> None:
@@ -88,7 +112,7 @@ def test_a_wish_to_cancel_is_let_through(tmp_path: Path, colour: HostedModel) ->
         raise Cancelled
 
     data = LabelledSet(form="labels", items=(item(tmp_path / "1.png", "red", "red"),))
-    ask = asker(colour, {})
+    ask = asker(colour, measuring_params(colour.task, {}))
     with pytest.raises(Cancelled):
         measure(colour.model, data, ask, report=report)
 

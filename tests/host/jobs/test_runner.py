@@ -34,6 +34,7 @@ def test_what_went_well_is_written_and_told(tmp_path: Path) -> None:
         ("stumble", "unavailable", True),
         ("bug", "internal", True),
         ("eat", "payload-too-large", True),
+        ("fill", "insufficient-storage", True),
         ("shout", "payload-too-large", False),
     ],
 )
