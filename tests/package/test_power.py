@@ -307,6 +307,6 @@ def test_on_a_machine_with_little_memory_it_starts_and_serves(box: Box) -> None:
     ready = box.boot(SMALL_MEBIBYTES)
     for _ in range(20):
         assert box.client.predict()["recorded"] is True
-    assert box.machine.unit("NRestarts") == "0"
+    assert box.machine.unit("NRestarts") == "0", box.machine.journal(lines=400)
     available = box.machine.say("awk '/MemAvailable/ {print int($2 / 1024)}' /proc/meminfo")
     print(f"{SMALL_MEBIBYTES} MiB: ready after {ready:.0f} s, {available} MiB left")
