@@ -57,21 +57,14 @@ def distinct(
 
     order = np.argsort(-scores, kind="stable")[:MOST_CANDIDATES]
     kept: list[int] = []
-    # Moved far apart by class, boxes of different classes never overlap: one pass does for all.
-    apart = _apart(boxes[order], classes[order])
-    sizes = areas(apart)
+    left, kinds = boxes[order], classes[order]
+    sizes = areas(left)
     while order.size and len(kept) < most:
         kept.append(int(order[0]))
-        rest = _shares(apart[0], apart[1:], sizes[1:]) <= iou
-        order, apart, sizes = order[1:][rest], apart[1:][rest], sizes[1:][rest]
+        rest = (_shares(left[0], left[1:], sizes[1:]) <= iou) | (kinds[1:] != kinds[0])
+        order, left = order[1:][rest], left[1:][rest]
+        kinds, sizes = kinds[1:][rest], sizes[1:][rest]
     return np.array(kept, int)
-
-
-def _apart(boxes: "Array", classes: "Array") -> "Array":
-    if not len(boxes):
-        return boxes
-    distance = float(boxes.max()) - min(0.0, float(boxes.min())) + 1.0
-    return boxes + (classes * distance)[:, None]
 
 
 def _shares(box: "Array", others: "Array", sizes: "Array") -> "Array":

@@ -50,6 +50,12 @@ def test_of_boxes_that_overlap_the_surest_of_each_class_is_kept() -> None:
     assert kept.tolist() == [1, 2, 3]
 
 
+def test_boxes_far_smaller_than_a_pixel_are_told_apart_like_all_others() -> None:
+    boxes = np.array([[0, 0, 1e-30, 1]] * 3)
+    kept = geometry.distinct(boxes, np.zeros(3), np.array([1, 0, 1]), iou=0.5, most=10)
+    assert kept.tolist() == [0, 1]
+
+
 def test_at_most_so_many_are_kept_and_of_equals_the_first() -> None:
     boxes = np.array([[10 * n, 0, 10 * n + 9, 9] for n in range(6)], float)
     scores = np.full(6, 0.5)
