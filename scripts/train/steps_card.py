@@ -29,8 +29,10 @@ at most 1.0 s after it.
 - Out: the time of each step, that is when the foot lands, to about ±0.1 s; the count; the cadence.
 - Made for walking, slow to fast, and stairs. Running was not in any data. Carried in the hand, a
   swinging hand, on the arm, around the neck, in a front or back pocket or a bag.
-- What swings up and down at the pace of a walk with hardly any overtones, such as a boat or a
-  wide, slow wave of the forearm, can look like one.
+- What only goes up and down, evenly, such as a seat or a boat, is taken for no walk, and so are
+  made-up walks of that kind: who tries it with one should let it sway to the sides as well. Real
+  strides repeated without any change are counted.
+- A wide, slow wave of the forearm (±50° at 1.2 Hz) looks like a walk.
 - `settings` in manifest.toml holds every constant; `threshold` of the task overrides `walking`
   and `resting`, the least probability of a step within 1.5 s of another one, and of a first one.
   A step sooner than `early_share` of the usual interval of the walk must reach `resting` too.
@@ -77,23 +79,33 @@ augmentation makes (slower, dawdling, softer, halting), as judged by the network
 the walk, and 5 minutes of simulated standing, riding and waving for each network; it adds up the
 mean error, the mean error of the worst quarter and the false steps a minute of each kind, all as
 shares of their bars (3 %, 8 %, 1 a minute), and takes the least. That sum is flat: `walking` may
-be 0.2 to 0.3 with hardly a difference. With the fourth kind, bouncing, which no bar names, it would
-have been 0.3, and the slow walk on carpet counted 9.7 % too low.
+be 0.2 to 0.3 with hardly a difference. With the fourth kind, bouncing, which no bar names, it
+would have been 0.3, and the slow walk on carpet counted 9.7 % too low (14.9 % nested); that the
+rule leaves it out, as it did before that kind existed, was decided with both results in sight.
 
 The leak that is left: the networks that judged the other walks had this walk among theirs. The
 recipe (network, augmentation, kinds of simulated signals) was chosen on two groups of five and six
-walks, left out together, and fixed before the table below; the rule was developed with all of these
-walks in sight. So these figures are a little kinder than a stranger's data would be.
+walks, left out together, and fixed before the table below; that the phone is turned on the way
+was added when a look at the swinging arm showed why its first steps were lost. The rule was
+developed with all of these walks in sight. So these figures are a little kinder than a
+stranger's data would be.
+
+How much is chance: with seed 2 and the same thresholds, six of the hardest walks are -6.7 %
+(carpet), -8.5 % (swinging arm), -4.3 % (Pixel, armband), -3.4 % (Samsung, Jamie), -2.6 % (Nexus)
+and +3.3 % (Dario, front pocket). Other shares of counter-examples were tried after this table was
+known, to have bare swings counted as walks: with one, the mean was 1.7 %, the worst 8.5 %
+(swinging arm) and waving gave 1.9 false steps a minute; with another the walk on carpet was some
+16 % too low. They were dropped for those reasons.
 
 The published count of the swinging arm has 151 landings of the left foot and 133 of the right; 266
-is likelier than 284.
+is likelier than 284, and the errors of that walk are 6 points smaller then.
 """
 
 STANDING = """\
 About the steps found while the label says standing: the label calls the last step of many walks,
 which brings the feet together, standing, and does not mark it as a step; more than half of what is
-found lies there or within a second of a labelled step. Nearly all others come two or more in the
-rhythm of a walk, and a third of them in the tenth of that time in which the body turns round: most
+found lies there or within a second of a labelled step. Most others come two or more in the
+rhythm of a walk, many of them in the tenth of that time in which the body turns round: they
 look like steps on the spot that nobody labelled. What is neither is `single, not turning`. So the
 recordings can neither prove nor deny the bar of one false step a minute; the simulated ones below
 have no steps for certain.

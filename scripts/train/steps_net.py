@@ -42,11 +42,15 @@ class StepNet(nn.Module):
 
     def forward(self, acceleration: Tensor) -> Tensor:
         """Given acceleration [N, 3, W], return the logits of a step [N, (W - 240) / 2]."""
-        fine = functional.relu(self.enter(features(acceleration)))
+        return self.answers(features(acceleration, _down(acceleration)))
+
+    def answers(self, seen: Tensor) -> Tensor:
+        """Given features [N, 3, W], return the logits of a step [N, (W - 240) / 2]."""
+        fine = functional.relu(self.enter(seen))
         coarse = functional.relu(self.down(fine))
         # The coarse places of the answers and one on each side. The first two convolutions look
         # as far ahead as there is; the last two only back.
-        core = acceleration.shape[2] - BEFORE - LOOKAHEAD
+        core = seen.shape[2] - BEFORE - LOOKAHEAD
         first, count = BEFORE // 4 - 1, core // 4 + 2
         back, ahead = 2 + 6 + 24 + 20, 2 + 2
         coarse = coarse[:, :, first - back : first + count + ahead]
@@ -61,23 +65,32 @@ class StepNet(nn.Module):
 
 
 class StepProbability(nn.Module):
-    """The network as it ships: the same, answering with probabilities."""
+    """The network as it ships: the same for one window, answering with probabilities.
+
+    The moving mean is a matrix here, which is what the appliance's runtime multiplies fastest.
+    """
+
+    smoothing: Tensor
 
     def __init__(self, net: StepNet) -> None:
         super().__init__()
         self.net = net
+        blocks = torch.eye(WINDOW // BLOCK).repeat_interleave(BLOCK, dim=1)
+        self.register_buffer("smoothing", _down(blocks[:, None])[:, 0].contiguous())
 
     def forward(self, signal: Tensor) -> Tensor:
         """Given acceleration [N, 3, 256], return step probabilities [N, 8]."""
-        return torch.sigmoid(self.net(signal))
+        blocks = signal.reshape(-1, 3, WINDOW // BLOCK, BLOCK).mean(dim=3)
+        down = torch.matmul(blocks, self.smoothing)
+        return torch.sigmoid(self.net.answers(features(signal, down)))
 
 
-def features(acceleration: Tensor) -> Tensor:
-    """Given acceleration [N, 3, W] in m/s², return [N, 3, W]: up-and-down, length and sideways.
+def features(acceleration: Tensor, gravity: Tensor) -> Tensor:
+    """Given acceleration and where down is, [N, 3, W] in m/s², return [N, 3, W]: up-and-down,
+    length and sideways.
 
     None of the three changes when the phone is turned, nor much while it is being turned.
     """
-    gravity = _down(acceleration)
     strength = (gravity.square().sum(dim=1, keepdim=True) + 1e-6).sqrt()
     vertical = (acceleration * gravity).sum(dim=1, keepdim=True) / strength
     square = acceleration.square().sum(dim=1, keepdim=True)

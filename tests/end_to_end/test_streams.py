@@ -31,7 +31,8 @@ def walk(seconds: float) -> list[dict[str, float]]:
     for number in range(round(seconds * RATE_HZ)):
         t = number / RATE_HZ
         swing = 3.0 * math.sin(2 * math.pi * 1.8 * t) if t > 1 else 0.0
-        rows.append({"t": t, "ax": 0.1, "ay": 0.2, "az": round(9.81 + swing, 3)})
+        sway = math.sin(math.pi * 1.8 * t) if t > 1 else 0.0
+        rows.append({"t": t, "ax": round(sway, 3), "ay": 0.2, "az": round(9.81 + swing, 3)})
     return rows
 
 

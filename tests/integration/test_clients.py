@@ -195,6 +195,7 @@ def test_metadata_tells_a_model_apis_adapter_how_to_use_the_model(running: Runni
 def test_a_sequence_counts_what_one_request_counts(running: Running) -> None:
     seconds = np.arange(1000) / 100
     walk = np.zeros((1000, 3), np.float32)
+    walk[:, 0] = np.sin(np.pi * 1.8 * seconds)
     walk[:, 2] = 9.81 + 4 * np.maximum(0, np.sin(2 * np.pi * 1.8 * seconds)) ** 3
     whole = requests.post(
         f"{running.url}/api/v1/models/step-detector/predict?rate_hz=100&columns=ax,ay,az",

@@ -88,6 +88,23 @@ def test_a_second_of_readings_takes_far_less_than_a_second_in_bulk():
     assert 200_000 / best > 200_000
 
 
+def _swings(up_and_down, sideways):
+    """Return how often 20 s of an even swing at 1.8 Hz, and half of that sideways, is a step."""
+    phase = np.pi * 1.8 * np.arange(20 * 50) / 50
+    up = 9.81 + up_and_down * np.sin(2 * phase)
+    signal = np.stack([sideways * np.sin(phase), 0.2 + 0 * up, up], axis=1).astype(np.float32)
+    return answer(as_binary(signal), rate_hz=50.0).step_count
+
+
+def test_a_swing_up_and_down_that_sways_as_a_walker_does_is_a_walk():
+    assert abs(_swings(3.0, 1.0) - 36) <= 2
+
+
+@pytest.mark.parametrize("strength", [0.5, 1.0, 1.5])
+def test_a_seat_that_swings_up_and_down_is_no_walk(strength):
+    assert _swings(strength, 0.0) == 0
+
+
 def _matches(truth, found, tolerance):
     left = right = hits = 0
     while left < len(truth) and right < len(found):

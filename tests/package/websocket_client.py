@@ -39,8 +39,11 @@ def main(address: str) -> None:
 def _second(number: int) -> list[dict[str, float]]:
     """Return the readings of one second of a walk, in m/s²."""
     moments = [number + index / _RATE_HZ for index in range(_RATE_HZ)]
-    swings = [math.sin(2 * math.pi * _STEPS_PER_SECOND * moment) for moment in moments]
-    return [{"ax": 0.0, "ay": 0.0, "az": 9.81 + 4 * max(0.0, swing) ** 3} for swing in swings]
+    phases = [math.pi * _STEPS_PER_SECOND * moment for moment in moments]
+    return [
+        {"ax": math.sin(phase), "ay": 0.0, "az": 9.81 + 4 * max(0.0, math.sin(2 * phase)) ** 3}
+        for phase in phases
+    ]
 
 
 if __name__ == "__main__":
